@@ -1,0 +1,40 @@
+# Every target sets up what it needs: python3 (>= 3.11, with venv) and make are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
+WORKERS ?= 2
+
+.PHONY: install demo test dev lint bench lock clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("cio-assets needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv || { echo "python3 cannot make a virtual environment: install its venv package (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	@echo "installing into .venv (a minute or two, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install
+	@$(BIN)/python -m cio_assets.demo
+
+test: install
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+dev: install
+	@$(BIN)/python -m cio_assets.dev
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+bench: install
+	$(BIN)/python -m cio_assets_tests.bench
+
+lock:
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --no-annotate -c constraints.txt -o requirements.lock
+
+clean:
+	rm -rf .venv .dagster_home

@@ -1,0 +1,1 @@
+"""Customer.io as Dagster assets: its App API lists in a warehouse, warehouse rows back through its Track API."""

@@ -1,0 +1,64 @@
+"""The App API as the assets see it: a client made from the settings, and the clock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from cio_assets.customerio import AppClient, RateLimiter, base_url
+from cio_assets.settings import Settings
+from cio_assets.warehouse import Staging
+
+
+def utc_now() -> datetime:
+    """The time it is."""
+    return datetime.now(UTC)
+
+
+Observer = Callable[[str, int, int], object]
+"""Told every few seconds: the table that is read, requests and rows so far."""
+
+OBSERVE_SECONDS = 5.0
+
+
+class AppApi:
+    """Makes clients of one workspace's App API that share one budget; `now` is the clock of windows and buckets."""
+
+    def __init__(
+        self, settings: Settings, now: Callable[[], datetime] = utc_now, observer: Observer | None = None
+    ) -> None:
+        self.settings = settings
+        self.now = now
+        self.observer = observer
+
+    @property
+    def url(self) -> str:
+        """Base URL in use."""
+        return base_url("app", self.settings.region, self.settings.app_url)
+
+    def client(self) -> AppClient:
+        """A client to be used in a `with` block; raises `SettingsError` where no key is set."""
+        key = self.settings.require_app_api_key()
+        limiter = RateLimiter(self.settings.budget_dir, urlsplit(self.url).netloc, key, self.settings.app_rps)
+        return AppClient(base_url=self.url, key=key, limiter=limiter, region=self.settings.region)
+
+
+@contextmanager
+def observed(observer: Observer, table: str, client: AppClient, staging: Staging) -> Iterator[None]:
+    """Tell `observer` what has been read, every few seconds while the block runs."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(OBSERVE_SECONDS):
+            observer(table, client.usage.snapshot().requests, staging.row_count)
+
+    teller = threading.Thread(target=tell, name=f"progress-{table}", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()

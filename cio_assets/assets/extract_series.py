@@ -1,0 +1,164 @@
+"""Reads metrics into staging: one request a parent and period, its arrays turned into rows with real instants."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from cio_assets.assets.extract import Extracted, parent_rows
+from cio_assets.catalog import Table, series
+from cio_assets.catalog.buckets import (
+    EASTERN,
+    V1_STEPS,
+    ceil,
+    floor,
+    parse_echo,
+    shift,
+    shift_from,
+    version_1_starts,
+    version_2_starts,
+)
+from cio_assets.customerio import Answer, AnswerInvalid, AppClient, Call, NotFound, overlap
+from cio_assets.warehouse import Staging
+
+_HOUR_MARGIN = 2.0
+"""Seconds around a full hour in which no version 1 request is made: its answer would not tell which hour is the last."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Buckets of one period that start in `[start, end)` (UTC)."""
+
+    period: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class _Unit:
+    parent: Mapping[str, Any]
+    period: str
+    span: Span | None
+
+
+def extract_series(
+    table: Table,
+    client: AppClient,
+    staging: Staging,
+    parents: pa.Table,
+    periods: Sequence[str] | Sequence[Span],
+    now: Callable[[], datetime],
+) -> Extracted:
+    """Read the metrics of every parent: for version 2 the given spans, for version 1 the given periods as far as told.
+
+    Raises what the client raises; an answer that is no series raises `AnswerInvalid`.
+    """
+    reader = _Reader(table, client, staging, now)
+    done = gone = 0
+    for _, present in overlap(client, _units(table, parents, periods), reader.read):
+        done += 1
+        gone += not present
+    return Extracted(done, gone)
+
+
+def _units(table: Table, parents: pa.Table, periods: Sequence[str] | Sequence[Span]) -> Iterator[_Unit]:
+    if table.parent is None:
+        raise ValueError(f"{table.name} has no parent to read metrics of")
+    for period in periods:
+        for values in parent_rows(parents, table.parent):
+            yield _Unit(values, period, None) if isinstance(period, str) else _Unit(values, period.period, period)
+
+
+class _Reader:
+    def __init__(self, table: Table, client: AppClient, staging: Staging, now: Callable[[], datetime]) -> None:
+        self._table = table
+        self._client = client
+        self._staging = staging
+        self._now = now
+
+    def read(self, unit: _Unit) -> bool:
+        try:
+            answer, starts, covered = self._version_2(unit, unit.span) if unit.span else self._version_1(unit)
+        except NotFound:
+            return False
+        rows = series.rows(self._table, answer.body, unit.period, starts, unit.parent)
+        if unit.span:
+            # A bucket belongs to the span in which it starts, whatever the service put around it.
+            low, high = int(unit.span.start.timestamp()), int(unit.span.end.timestamp())
+            rows = (row for row in rows if low <= row["period_start"] < high)
+        self._staging.append(rows)
+        if covered:
+            first, last = covered
+            self._staging.add_span(
+                {
+                    **unit.parent,
+                    "period": unit.period,
+                    "span_from": int(first.timestamp()),
+                    "span_to": int(last.timestamp()),
+                }
+            )
+        return True
+
+    def _version_2(
+        self, unit: _Unit, span: Span
+    ) -> tuple[Answer, list[datetime], tuple[datetime, datetime] | None]:
+        first, end = ceil(span.period, span.start), ceil(span.period, span.end)
+        answer = self._ask(
+            unit,
+            {
+                "version": "2",
+                "res": span.period,
+                "start": int(first.timestamp()),
+                "end": int(end.timestamp()),
+                "tz": "UTC",
+            },
+        )
+        count = self._length(answer)
+        echoed = parse_echo(answer.body.get("start")) or first
+        starts = version_2_starts(span.period, count, echoed)
+        if not count:
+            return answer, [], None
+        # What the answer does not reach is not replaced.
+        covered_to = min(span.end, shift_from(span.period, echoed, count))
+        return answer, starts, (span.start if echoed <= first else echoed, covered_to)
+
+    def _version_1(self, unit: _Unit) -> tuple[Answer, list[datetime], tuple[datetime, datetime] | None]:
+        while True:
+            self._stay_clear_of_the_hour()
+            asked = self._now()
+            answer = self._ask(unit, {"period": unit.period, "steps": V1_STEPS[unit.period]})
+            if floor("hours", asked) == floor("hours", self._now()):
+                break  # every bucket ends with an hour: none ended while this was under way
+        starts = version_1_starts(unit.period, self._length(answer), answer.date or asked)
+        if not starts:
+            return answer, [], None
+        return answer, starts, (starts[0], shift(unit.period, starts[-1], 1, EASTERN))
+
+    def _stay_clear_of_the_hour(self) -> None:
+        now = self._now()
+        into = (now - floor("hours", now)).total_seconds()
+        if into < _HOUR_MARGIN:
+            time.sleep(_HOUR_MARGIN - into)
+        elif into > 3600 - _HOUR_MARGIN:
+            time.sleep(3600 - into + _HOUR_MARGIN)
+
+    def _ask(self, unit: _Unit, query: Mapping[str, str | int]) -> Answer:
+        endpoint = self._table.endpoint
+        if endpoint is None:
+            raise ValueError(f"{self._table.name} is not read from the API")
+        return self._client.send(Call("GET", endpoint.path, unit.parent, query))
+
+    def _length(self, answer: Answer) -> int:
+        where = f"GET {self._table.endpoint.path if self._table.endpoint else ''}"
+        metric = answer.body.get("metric") if isinstance(answer.body, Mapping) else None
+        if not isinstance(metric, Mapping) or "series" not in metric:
+            raise AnswerInvalid(f"{where}: the answer has no metric.series")
+        try:
+            return series.length(metric["series"])
+        except series.SeriesInvalid as error:
+            raise AnswerInvalid(f"{where}: {error}") from None

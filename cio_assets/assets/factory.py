@@ -1,0 +1,126 @@
+"""A catalog row becomes a software-defined asset."""
+
+
+import hashlib
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from cio_assets.assets.api import AppApi, Observer, observed
+from cio_assets.assets.extract import Extracted, extract
+from cio_assets.assets.extract_series import extract_series
+from cio_assets.assets.extract_window import extract_window
+from cio_assets.assets.partitions import partitions_of, spans
+from cio_assets.catalog import TABLES, Refresh, Table
+from cio_assets.catalog.windows import WIDEST
+from cio_assets.customerio import AppClient
+from cio_assets.io_managers import ViewOver, WarehouseLoad
+from cio_assets.settings import Settings
+from cio_assets.warehouse import Staging
+from cio_assets.warehouse.load import Replace, declared_columns
+
+PREFIX = "customerio"
+
+
+def asset_key(table: str) -> dg.AssetKey:
+    """Key of a table's asset."""
+    return dg.AssetKey([PREFIX, table])
+
+
+def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
+    """The asset of a catalog row."""
+    partitions = partitions_of(table, settings.start_date)
+    common: dict[str, Any] = {
+        "key": asset_key(table.name),
+        "group_name": table.group,
+        "description": f"{table.description}\n\n[API reference]({table.docs_url}). Requests: {table.requests}.",
+        "kinds": {"customerio", _storage_kind(settings)},
+        "owners": ["team:data"],
+        "code_version": _code_version(table),
+        "io_manager_key": "warehouse",
+        "tags": {"refresh": table.refresh.value},
+        "metadata": {
+            "dagster/column_schema": dg.TableSchema(
+                columns=[dg.TableColumn(name, type_) for name, type_ in declared_columns(table).items()]
+            ),
+            "dagster/relation_identifier": f"{settings.warehouse_schema}.{table.name}",
+            "key": ", ".join(table.key),
+        },
+    }
+    if table.view:
+        return _view_asset(table, TABLES[table.view.of], common)
+    if partitions is not None:
+        common |= {"partitions_def": partitions, "backfill_policy": dg.BackfillPolicy.single_run()}
+    inputs = {
+        parent.table: dg.AssetIn(key=asset_key(parent.table), metadata={"columns": list(parent.columns)})
+        for parent in table.parents
+    }
+
+    @dg.asset(ins=inputs, required_resource_keys={"customerio"}, **common)
+    def read(context: dg.AssetExecutionContext, **parents: pa.Table) -> WarehouseLoad:
+        api: AppApi = context.resources.customerio
+        started = time.monotonic()
+        with api.client() as client, Staging(settings.staging_dir, table.name) as staging:
+            with observed(api.observer or _log_to(context), table.name, client, staging):
+                extracted, replace = _extract(table, context, api, client, staging, parents)
+            usage = client.usage.snapshot()
+            staged = staging.finish()
+        context.add_output_metadata(
+            {
+                "requests": usage.requests,
+                "retries": usage.retries,
+                "seconds_waited_for_budget": dg.MetadataValue.float(round(usage.waited_seconds, 1)),
+                "seconds_reading": dg.MetadataValue.float(round(time.monotonic() - started, 1)),
+                "bytes_read": usage.bytes,
+                "parents_gone": extracted.parents_gone,
+            }
+        )
+        return WarehouseLoad(table, staged, replace)
+
+    return read
+
+
+def _extract(
+    table: Table,
+    context: dg.AssetExecutionContext,
+    api: AppApi,
+    client: AppClient,
+    staging: Staging,
+    parents: Mapping[str, pa.Table],
+) -> tuple[Extracted, Replace | None]:
+    if table.refresh is Refresh.WINDOW:
+        window = context.partition_time_window
+        replace = Replace(window.start, window.end, horizon=api.now() - timedelta(seconds=WIDEST))
+        return extract_window(table, client, staging, window.start, window.end), replace
+    if table.parent and table.series:
+        keys = list(context.partition_keys)
+        periods = spans(keys, api.settings.start_date) if table.series == 2 else keys
+        return extract_series(table, client, staging, parents[table.parent.table], periods, api.now), None
+    return extract(table, client, staging, parents), None
+
+
+def _log_to(context: dg.AssetExecutionContext) -> Observer:
+    return lambda table, requests, rows: context.log.info(f"{table}: {rows:,} rows, {requests:,} requests so far")
+
+
+def _view_asset(view: Table, of: Table, common: Mapping[str, Any]) -> dg.AssetsDefinition:
+    @dg.asset(deps=[asset_key(of.name)], **common)
+    def define_view() -> ViewOver:
+        return ViewOver(view, of)
+
+    return define_view
+
+
+def _storage_kind(settings: Settings) -> str:
+    scheme = settings.warehouse.partition(":")[0] if ":" in settings.warehouse else "duckdb"
+    return {"md": "motherduck", "postgresql": "postgres"}.get(scheme, scheme)
+
+
+def _code_version(table: Table) -> str:
+    """Changes when what is asked or stored changes."""
+    said = repr((table.columns, table.key, table.endpoint, table.parent, table.variants, table.view, table.series))
+    return hashlib.sha256(said.encode()).hexdigest()[:12]

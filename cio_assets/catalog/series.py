@@ -1,0 +1,59 @@
+"""From an answer of a metrics endpoint to rows, one a bucket. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from cio_assets.catalog.model import Table
+
+
+class SeriesInvalid(Exception):
+    """The answer is not the documented object of equally long arrays."""
+
+
+def length(series: Any) -> int:
+    """Number of buckets in `metric.series`; raises `SeriesInvalid` where it is not an object of equally long arrays."""
+    if series is None:
+        return 0
+    if not isinstance(series, Mapping) or not all(isinstance(values, list) for values in series.values()):
+        raise SeriesInvalid("metric.series is not an object of arrays")
+    lengths = {len(values) for values in series.values()}
+    if len(lengths) > 1:
+        raise SeriesInvalid(f"the arrays of metric.series differ in length: {sorted(lengths)}")
+    return lengths.pop() if lengths else 0
+
+
+def rows(
+    table: Table, body: Mapping[str, Any], period: str, starts: Sequence[datetime], parent: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Rows of the buckets in which anything happened.
+
+    `body` is the whole answer, `starts` the instant of each bucket. Metrics without a column, language variants and
+    other fields beside the series go to `_extra`.
+    """
+    metric = body.get("metric") or {}
+    series = metric.get("series") or {}
+    names = {column.name for column in table.columns}
+    beside = {key: value for key, value in metric.items() if key not in ("series", "language_variants")}
+    columns = {key: value for key, value in beside.items() if key in names}
+    unknown = {key: value for key, value in beside.items() if key not in names}
+    variants = metric.get("language_variants") or body.get("language_variants") or {}
+    blank = dict.fromkeys(names) | columns | dict(parent) | {"period": period}
+    for index in sorted({i for values in series.values() for i, value in enumerate(values) if value}):
+        values = {name: array[index] for name, array in series.items()}
+        extra = unknown | {name: value for name, value in values.items() if name not in names}
+        spoken = {key: _variant(variant, index) for key, variant in variants.items()}
+        if spoken:
+            extra["language_variants"] = spoken
+        row = blank | {name: value for name, value in values.items() if name in names}
+        row["period_start"] = int(starts[index].timestamp())
+        row["_extra"] = extra or None
+        yield row
+
+
+def _variant(variant: Mapping[str, Any], index: int) -> dict[str, Any]:
+    kept = {key: value for key, value in variant.items() if key != "series"}
+    counts = {name: array[index] for name, array in (variant.get("series") or {}).items() if index < len(array)}
+    return kept | {name: count for name, count in counts.items() if count}

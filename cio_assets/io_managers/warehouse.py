@@ -1,0 +1,101 @@
+"""The warehouse as Dagster's IO manager: loads what an asset staged, hands upstream tables to downstream assets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+
+from cio_assets.catalog import TABLES, Refresh, Table
+from cio_assets.settings import Settings
+from cio_assets.warehouse import Staged, Warehouse, load
+from cio_assets.warehouse.frames import replace_table
+from cio_assets.warehouse.load import Replace, create_view
+
+
+def make_warehouse(settings: Settings) -> Warehouse:
+    """The warehouse of the settings."""
+    return Warehouse(settings.warehouse, settings.warehouse_schema, scratch=settings.staging_dir)
+
+
+@dataclass(frozen=True)
+class WarehouseLoad:
+    """Output of an asset that read the API: rows in staging, to be loaded by the table's refresh rule."""
+
+    table: Table
+    staged: Staged
+    replace: Replace | None = None
+
+
+@dataclass(frozen=True)
+class ViewOver:
+    """Output of an asset that is a view of another table."""
+
+    view: Table
+    of: Table
+
+
+class WarehouseIOManager(dg.IOManager):
+    """Writes in one transaction and reads back as pandas or Arrow.
+
+    Accepts `WarehouseLoad`, `ViewOver`, and from users' own assets an Arrow table or a pandas DataFrame, which
+    replaces the table of the asset's name. An input annotated `pd.DataFrame` arrives as pandas, else as
+    `pyarrow.Table`; the input's metadata `columns` (a list of names) says which columns are wanted. Rows marked as
+    deleted are left out.
+    """
+
+    def __init__(self, warehouse: Warehouse, now: Callable[[], datetime]) -> None:
+        self.warehouse = warehouse
+        self._now = now
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Load `obj` into the table of the asset's key; adds row counts to the materialization's metadata."""
+        if isinstance(obj, WarehouseLoad):
+            try:
+                result = load(self.warehouse, obj.table, obj.staged, self._now(), obj.replace)
+            finally:
+                obj.staged.discard()
+            metadata: dict[str, Any] = {
+                "dagster/row_count": result.rows_in_table,
+                "rows_in_slice": result.rows_in_slice,
+                "rows_with_unknown_fields": result.rows_with_unknown_fields,
+            }
+            if obj.table.refresh is Refresh.SNAPSHOT:
+                metadata["rows_marked_deleted"] = result.rows_marked_deleted
+            if context.has_asset_partitions and len(context.asset_partition_keys) == 1:
+                metadata["dagster/partition_row_count"] = result.rows_in_slice
+        elif isinstance(obj, ViewOver):
+            metadata = {"dagster/row_count": create_view(self.warehouse, obj.view, obj.of)}
+        elif isinstance(obj, pa.Table | pd.DataFrame):
+            schema, name = _schema_and_table(context.asset_key, self.warehouse)
+            metadata = {"dagster/row_count": replace_table(self.warehouse, schema, name, obj)}
+        else:
+            raise dg.Failure(
+                f"{context.asset_key.to_user_string()} returned {type(obj).__name__}: the warehouse takes a pandas "
+                "DataFrame or a pyarrow Table."
+            )
+        context.add_output_metadata(metadata)
+
+    def load_input(self, context: dg.InputContext) -> pa.Table | pd.DataFrame:
+        """The upstream table: the asked columns, live rows, and of a partitioned table the asked days."""
+        schema, name = _schema_and_table(context.asset_key, self.warehouse)
+        metadata: Mapping[str, Any] = context.definition_metadata or {}
+        columns = metadata.get("columns")
+        table = TABLES.get(name)
+        where = None
+        if table and table.refresh is Refresh.WINDOW and context.has_asset_partitions:
+            window = context.asset_partitions_time_window
+            where = f"created >= '{window.start.isoformat()}' AND created < '{window.end.isoformat()}'"
+        rows = self.warehouse.read(name, list(columns) if columns else None, where, schema=schema)
+        return rows.to_pandas() if context.dagster_type.typing_type is pd.DataFrame else rows
+
+
+def _schema_and_table(key: dg.AssetKey, warehouse: Warehouse) -> tuple[str, str]:
+    """`["customerio", "x"]` stands in the settings' schema, other keys in a schema of their own prefix."""
+    *prefix, name = key.path
+    return (warehouse.schema if prefix in ([], ["customerio"]) else "_".join(prefix)), name

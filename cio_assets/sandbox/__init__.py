@@ -1,0 +1,18 @@
+"""A strict local Customer.io App API over real HTTP, for the demo and the tests.
+
+It is an independent second reading of the references and imports nothing from the rest of the package.
+Importing it is cheap: numpy, starlette and uvicorn load only when a server starts.
+"""
+
+from cio_assets.sandbox.launch import Sandbox, launch
+from cio_assets.sandbox.options import SandboxOptions, add_arguments, options_from_args
+
+
+def serve(options: SandboxOptions) -> None:
+    """Run the sandbox in this process until it is interrupted; prints one line when it accepts connections."""
+    from cio_assets.sandbox.server import serve as run  # noqa: PLC0415
+
+    run(options)
+
+
+__all__ = ["Sandbox", "SandboxOptions", "add_arguments", "launch", "options_from_args", "serve"]

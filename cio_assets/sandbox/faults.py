@@ -1,0 +1,83 @@
+"""Which request goes wrong and how: random rates from a seeded generator, and rules by method and path."""
+
+import random
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+STATUSES = {
+    "401": "unauthorized",
+    "403": "forbidden",
+    "404": "not found",
+    "429": "rate limited to 10 requests per 1s",
+    "429-bare": "quota exceeded",
+    "500": "internal error",
+    "502": "bad gateway",
+    "503": "unavailable",
+}
+OTHERS = ("reset", "truncated", "truncated-length", "truncated-json", "html", "stall", "overlap", "vanish")
+KINDS = frozenset(STATUSES) | frozenset(OTHERS)
+
+
+@dataclass
+class Rule:
+    """A fault for the requests that match; `times` None = for ever, `after` = so many matches are spared first."""
+
+    kind: str
+    method: str | None = None
+    path: str = ""
+    times: int | None = None
+    after: int = 0
+    matched: int = field(default=0)
+
+    def hits(self, method: str, raw_path: str) -> bool:
+        """Tell whether this request gets the fault, counting it if it matches."""
+        if (self.method and self.method != method) or not re.search(self.path, raw_path):
+            return False
+        self.matched += 1
+        turn = self.matched - self.after
+        return turn > 0 and (self.times is None or turn <= self.times)
+
+
+class Faults:
+    """The current fault plan."""
+
+    def __init__(self, text: str = "") -> None:
+        pairs = dict(part.split("=", 1) for part in text.split(",") if part.strip())
+        settings = {name.strip(): float(value) for name, value in pairs.items()}
+        seed, stall = int(settings.pop("seed", 1)), settings.pop("stall_seconds", 5.0)
+        self.replace({"rates": settings, "seed": seed, "stall_seconds": stall})
+
+    def replace(self, plan: dict[str, Any]) -> None:
+        """Put a new plan in force; ValueError where it is not understood, and then the old one stays."""
+        rates = {str(kind): float(rate) for kind, rate in (plan.get("rates") or {}).items()}
+        rules = [Rule(**rule) for rule in plan.get("rules") or ()]
+        if unknown := {*rates, *(rule.kind for rule in rules)} - KINDS:
+            raise ValueError(f"unknown fault kinds {sorted(unknown)}")
+        for rule in rules:
+            re.compile(rule.path)
+        self.rates, self.rules = rates, rules
+        self.seed = int(plan.get("seed", 1))
+        self.stall_seconds = float(plan.get("stall_seconds", 5))
+        self._random = random.Random(self.seed)
+
+    def pick(self, method: str, raw_path: str) -> str | None:
+        """Choose the fault of one request, None for none."""
+        hits = [rule.kind for rule in self.rules if rule.hits(method, raw_path)]
+        draw = self._random.random()
+        if hits:
+            return hits[0]
+        for kind in sorted(self.rates):
+            draw -= self.rates[kind]
+            if draw < 0:
+                return kind
+        return None
+
+    def chance(self, share: float) -> bool:
+        """Toss a coin from the plan's generator."""
+        return self._random.random() < share
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan in the form in which it is set."""
+        rules = [{name: value for name, value in vars(rule).items() if name != "matched"} for rule in self.rules]
+        return {"rates": self.rates, "rules": rules, "seed": self.seed, "stall_seconds": self.stall_seconds}

@@ -1,0 +1,170 @@
+"""Every environment variable, read once and validated; secrets are masked. It opens no file, socket or database."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+WAREHOUSE_FORMS = "a DuckDB file path, md:DATABASE, ducklake:… or postgres:…"
+
+
+class SettingsError(Exception):
+    """One sentence for each setting that is missing or wrong; safe to print (it holds no secret)."""
+
+
+def default_start_date(today: date) -> date:
+    """First day of the month six months before `today`: as far back as `GET /v1/messages` reaches by default."""
+    month = today.year * 12 + today.month - 1 - 6
+    return date(month // 12, month % 12 + 1, 1)
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _iso_date(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError("is not an ISO date such as 2026-01-31") from None
+
+
+class Settings(BaseSettings):
+    """The settings of one workspace (section 2 of the design names the variables)."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    app_api_key: SecretStr | None = Field(None, validation_alias="CUSTOMERIO_APP_API_KEY")
+    site_id: SecretStr | None = Field(None, validation_alias="CUSTOMERIO_SITE_ID")
+    track_api_key: SecretStr | None = Field(None, validation_alias="CUSTOMERIO_TRACK_API_KEY")
+    region: Annotated[Literal["us", "eu"], BeforeValidator(_lower)] = Field(
+        "us", validation_alias="CUSTOMERIO_REGION"
+    )
+    app_url: str | None = Field(None, validation_alias="CUSTOMERIO_APP_URL")
+    track_url: str | None = Field(None, validation_alias="CUSTOMERIO_TRACK_URL")
+    warehouse_uri: SecretStr | None = Field(None, validation_alias="CIO_WAREHOUSE")
+    warehouse_schema: str = Field("customerio", validation_alias="CIO_SCHEMA")
+    start: Annotated[date | None, BeforeValidator(_iso_date)] = Field(None, validation_alias="CIO_START_DATE")
+    app_rps: float = Field(10, gt=0, validation_alias="CIO_APP_RPS")
+    track_rps: float = Field(100, gt=0, validation_alias="CIO_TRACK_RPS")
+    dagster_home: Path = Field(Path(".dagster_home"), validation_alias="DAGSTER_HOME")
+
+    @field_validator("app_api_key", "site_id", "track_api_key", mode="before")
+    @classmethod
+    def _trim(cls, value: object) -> object:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("app_url", "track_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"https?://[^/\s@]+(/[^\s?#]*)?$", value):
+            raise ValueError("is not a base URL such as http://127.0.0.1:8085 (http or https, no query, no user)")
+        return value.rstrip("/") if value else value
+
+    @field_validator("warehouse_uri")
+    @classmethod
+    def _warehouse(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        uri = value.get_secret_value()
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
+        if scheme and scheme[1].lower() not in ("md", "ducklake", "postgres", "postgresql"):
+            raise ValueError(f"starts with '{scheme[1]}:', which is no warehouse we can attach: give {WAREHOUSE_FORMS}")
+        if not scheme:
+            path = Path(uri).expanduser()
+            if path.is_dir():
+                raise ValueError(f"names a folder: give {WAREHOUSE_FORMS}")
+            existing = next(parent for parent in path.absolute().parents if parent.exists())
+            if not existing.is_dir() or not os.access(existing, os.W_OK):
+                raise ValueError(f"names a file in a folder that cannot be written: give {WAREHOUSE_FORMS}")
+        return value
+
+    @field_validator("warehouse_schema")
+    @classmethod
+    def _schema(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", value):
+            raise ValueError("is not a schema name: letters, digits and _ only, not starting with a digit")
+        return value
+
+    @field_validator("start")
+    @classmethod
+    def _not_in_the_future(cls, value: date | None) -> date | None:
+        if value is not None and value > datetime.now(UTC).date():
+            raise ValueError("lies in the future: give a date that has begun, such as 2026-01-01")
+        if value is not None and value.year < 2012:
+            raise ValueError("lies before Customer.io existed (2012): give a later date")
+        return value
+
+    @property
+    def start_date(self) -> date:
+        """First daily partition of deliveries, a UTC day."""
+        return self.start or default_start_date(datetime.now(UTC).date())
+
+    @property
+    def warehouse(self) -> str:
+        """The warehouse URI or DuckDB file path; may hold a password: print `warehouse_label` instead."""
+        if self.warehouse_uri is not None:
+            uri = self.warehouse_uri.get_secret_value()
+            return str(Path(uri).expanduser().absolute()) if ":" not in uri else uri
+        return str(self.dagster_home.absolute() / "warehouse.duckdb")
+
+    @property
+    def warehouse_label(self) -> str:
+        """The warehouse for people to read, without credentials."""
+        scheme, colon, _ = self.warehouse.partition(":")
+        return f"{scheme}:…" if colon and scheme != "md" else self.warehouse.split("?")[0]
+
+    @property
+    def staging_dir(self) -> Path:
+        """Where pages wait for their load; holds personal data, as the warehouse does."""
+        return self.dagster_home.absolute() / "staging"
+
+    @property
+    def budget_dir(self) -> Path:
+        """Where every process of this user on this machine finds the request budgets, whatever its DAGSTER_HOME."""
+        user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+        return Path(tempfile.gettempdir()) / f"cio-assets-{user}"
+
+    def require_app_api_key(self) -> str:
+        """The App API key, or a `SettingsError` that names the variable."""
+        if self.app_api_key is None or not self.app_api_key.get_secret_value():
+            raise SettingsError(
+                "CUSTOMERIO_APP_API_KEY is not set: make an App API key in Customer.io (Settings > Account settings > "
+                "API credentials > App API keys) and put it into the environment or into .env."
+            )
+        return self.app_api_key.get_secret_value()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment and `.env`; raises `SettingsError` with one sentence for each wrong variable."""
+    try:
+        return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # the overrides are validated by pydantic
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(dict(problem)) for problem in error.errors())) from None
+
+
+def _sentence(problem: dict) -> str:
+    variable = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "literal_error":
+        message = "must be us or eu (the region your workspace lives in)"
+    elif problem["type"] in ("float_parsing", "greater_than"):
+        message = "must be a number of requests per second greater than 0"
+    return f"{variable} {message}."

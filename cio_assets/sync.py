@@ -1,0 +1,157 @@
+"""Runs the Dagster jobs of a sync in order, in this process, and gathers what each table cost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from cio_assets.assets.api import Observer
+from cio_assets.assets.factory import asset_key
+from cio_assets.assets.partitions import by_month_and_period, by_period, daily
+from cio_assets.automation.jobs import DELIVERIES, METRICS, RECENT_METRICS, SNAPSHOTS, job_of
+from cio_assets.build import build_definitions
+from cio_assets.catalog import TABLES
+from cio_assets.settings import Settings, SettingsError
+
+JOBS = (SNAPSHOTS, DELIVERIES, METRICS, RECENT_METRICS)
+
+
+@dataclass(frozen=True)
+class TableResult:
+    """What became of one table: its rows, requests and seconds, or the reason why it failed or was skipped."""
+
+    table: str
+    rows: int | None = None
+    requests: int = 0
+    retries: int = 0
+    marked_deleted: int = 0
+    seconds: float = 0.0
+    failure: str | None = None
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Make DAGSTER_HOME with our `dagster.yaml` where it has none, and export it for Dagster."""
+    home = settings.dagster_home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    configuration = Path(__file__).parents[1] / "dagster.yaml"
+    if configuration.exists() and not (home / "dagster.yaml").exists():
+        shutil.copy(configuration, home / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+def selected_tables(names: Iterable[str]) -> list[str]:
+    """The named tables; all of them for none. Raises `SettingsError` for a name that is not in the catalog."""
+    wanted = [name.strip() for name in names if name.strip()]
+    unknown = [name for name in wanted if name not in TABLES]
+    if unknown:
+        raise SettingsError(f"--select: there is no table {', '.join(unknown)}. Tables: {', '.join(TABLES)}.")
+    return wanted or list(TABLES)
+
+
+def sync(
+    settings: Settings,
+    tables: Sequence[str],
+    since: date | None = None,
+    *,
+    observer: Observer | None = None,
+    instance: dg.DagsterInstance | None = None,
+) -> Iterable[TableResult]:
+    """Run snapshots, deliveries and metrics for the tables; yields each table's result when its job has ended.
+
+    `since` is the first day (UTC) of deliveries and, by its month, of metrics; default the settings' start date.
+    """
+    settings.require_app_api_key()
+    since = since or settings.start_date
+    if since < settings.start_date:
+        raise SettingsError(
+            f"--since {since} lies before the first partition: set CIO_START_DATE={since} (now {settings.start_date})."
+        )
+    ranges = _partition_ranges(settings, since)
+    definitions = build_definitions(settings, observer=observer)
+    home_instance = instance or dg.DagsterInstance.get()
+    for job in JOBS:
+        chosen = [name for name in tables if job_of(TABLES[name]) == job]
+        if chosen:
+            yield from _run(definitions, home_instance, job, chosen, ranges.get(job))
+
+
+def _partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, str]]:
+    today = daily(settings.start_date).get_last_partition_key()
+    months = by_month_and_period(settings.start_date).get_partition_keys()
+    periods = by_period().get_partition_keys()
+    first_month = since.replace(day=1).isoformat()
+    return {
+        DELIVERIES: (since.isoformat(), str(today)),
+        METRICS: (f"{first_month}|{periods[0]}", months[-1]),
+        RECENT_METRICS: (periods[0], periods[-1]),
+    }
+
+
+def _run(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job: str,
+    tables: Sequence[str],
+    partitions: tuple[str, str] | None,
+) -> Iterable[TableResult]:
+    tags = {}
+    if partitions:
+        tags = {"dagster/asset_partition_range_start": partitions[0], "dagster/asset_partition_range_end": partitions[1]}
+    result = definitions.resolve_job_def(job).execute_in_process(
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        instance=instance,
+        asset_selection=[asset_key(table) for table in tables],
+        tags=tags,
+        raise_on_error=False,
+    )
+    seconds = {}
+    failures = {}
+    for event in result.all_events:
+        if event.step_key and event.is_step_success:
+            seconds[event.step_key] = event.step_success_data.duration_ms / 1000
+        elif event.step_key and event.is_step_failure:
+            failures[event.step_key] = _reason(event.step_failure_data)
+    metadata = {
+        event.asset_key.path[-1]: event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    }
+    for table in tables:
+        step = asset_key(table).to_python_identifier()
+        if table in metadata and step not in failures:
+            yield _succeeded(table, metadata[table], seconds.get(step, 0.0))
+        else:
+            yield TableResult(table, failure=failures.get(step, "not read, because a table it depends on failed"))
+
+
+def _succeeded(table: str, metadata: Mapping[str, Any], seconds: float) -> TableResult:
+    def number(name: str) -> int:
+        return int(metadata[name].value) if name in metadata else 0
+
+    return TableResult(
+        table,
+        rows=number("dagster/row_count"),
+        requests=number("requests"),
+        retries=number("retries"),
+        marked_deleted=number("rows_marked_deleted"),
+        seconds=seconds,
+    )
+
+
+def _reason(failure: Any) -> str:
+    """The innermost message: ours, which say what to do."""
+    error = failure.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return "failed"
+    name, _, message = error.message.partition(": ")
+    return (message if name.endswith(error.cls_name or "?") else error.message).strip()

@@ -1,0 +1,226 @@
+"""Staged rows into their table in one transaction, by the table's refresh rule (section 3 of the design)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+from cio_assets.catalog import Refresh, Table, Type
+from cio_assets.warehouse.database import Warehouse, WarehouseError, literal, quoted
+from cio_assets.warehouse.staging import PAGE, Staged
+
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a load did: live rows in the table now, rows that came, rows newly marked as deleted, rows with `_extra`."""
+
+    rows_in_table: int
+    rows_in_slice: int
+    rows_marked_deleted: int
+    rows_with_unknown_fields: int
+
+
+@dataclass(frozen=True)
+class Replace:
+    """The window of a load: `[start, end)` is replaced by whole days, except days before `horizon` (only upserted)."""
+
+    start: datetime
+    end: datetime
+    horizon: datetime
+
+
+def create_table(warehouse: Warehouse, con: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Make the table as declared, or add the columns it lacks; raises `WarehouseError` where a type differs."""
+    declared = declared_columns(table)
+    stored = warehouse.columns(con, table.name)
+    if not stored:
+        body = ", ".join(f"{quoted(name)} {type_}" for name, type_ in declared.items())
+        con.execute(f"CREATE TABLE {warehouse.qualified(table.name)} ({body})")
+        return
+    for name, type_ in declared.items():
+        if name not in stored:
+            con.execute(f"ALTER TABLE {warehouse.qualified(table.name)} ADD COLUMN {quoted(name)} {type_}")
+        elif _family(stored[name]) != _family(type_):
+            raise WarehouseError(
+                f"{warehouse.schema}.{table.name}: column {name} is {stored[name]}, but {type_} is declared. "
+                "Another tool made this table: set CIO_SCHEMA to a schema of our own, or rename the table."
+            )
+
+
+def declared_columns(table: Table) -> dict[str, str]:
+    """Every column of the stored table and its SQL type."""
+    declared = {column.name: column.type.value for column in table.columns}
+    declared |= {"_extra": "JSON", "_synced_at": "TIMESTAMPTZ"}
+    return declared | ({"_deleted_at": "TIMESTAMPTZ"} if table.tombstones else {})
+
+
+def load(
+    warehouse: Warehouse, table: Table, staged: Staged, synced_at: datetime, replace: Replace | None = None
+) -> LoadResult:
+    """Load the staged rows; a reader sees the old table or the new one, a failure leaves the old one.
+
+    Reads and types the rows first, without the warehouse; then holds it for one short transaction.
+    """
+    with warehouse.scratch_connection() as con:
+        # On disk, not in memory: a million deliveries must not count against the memory limit.
+        stage_file = staged.folder / "stage.duckdb"
+        stage_file.unlink(missing_ok=True)
+        con.execute(f"ATTACH {literal(str(stage_file))} AS stage")
+        try:
+            _stage(con, table, staged)
+            with warehouse.transaction(con):
+                create_table(warehouse, con, table)
+                marked = _APPLY[table.refresh](con, table, warehouse.qualified(table.name), synced_at, replace)
+                _insert(con, table, warehouse.qualified(table.name), synced_at)
+                live = "WHERE _deleted_at IS NULL" if table.tombstones else ""
+                (total,) = _one(con, f"SELECT count(*) FROM {warehouse.qualified(table.name)} {live}")
+            slice_rows, unknown = _one(con, "SELECT count(*), count(_extra) FROM stage.staged")
+        except duckdb.Error as error:
+            # DuckDB's messages quote values.
+            raise WarehouseError(
+                f"Loading {warehouse.schema}.{table.name} failed with {type(error).__name__}; the table is as it was. "
+                + _hint(error)
+            ) from None
+    return LoadResult(total, slice_rows, marked, unknown)
+
+
+def create_view(warehouse: Warehouse, view: Table, of: Table) -> int:
+    """Make or replace a view over the table `of` (made too where it is not there yet); answers its number of rows."""
+    if view.view is None:
+        raise ValueError(f"{view.name} is not a view")
+    with warehouse.transaction() as con:
+        create_table(warehouse, con, of)
+        # Unqualified on purpose: it must work under whatever name a reader attaches the database.
+        con.execute(
+            f"CREATE OR REPLACE VIEW {quoted(view.name)} AS SELECT * FROM {quoted(of.name)} WHERE {view.view.where}"
+        )
+        (count,) = _one(con, f"SELECT count(*) FROM {quoted(view.name)}")
+    return count
+
+
+def _stage(con: duckdb.DuckDBPyConnection, table: Table, staged: Staged) -> None:
+    wire = {column.name: "BIGINT" if column.type is Type.TIME else column.type.value for column in table.columns}
+    wire |= {"_extra": "JSON", PAGE: "BIGINT"}
+    times = [column.name for column in table.columns if column.type is Type.TIME]
+    typed = "".join(f", to_timestamp({quoted(name)}) AS {quoted(name)}" for name in times).removeprefix(", ")
+    source = _ndjson(str(staged.rows_path), wire, staged.longest_line)
+    con.execute(f"CREATE TABLE stage.staged AS SELECT *{f' REPLACE ({typed})' if typed else ''} FROM {source}")
+    # Rows move between pages while a list is read: the later page knows better.
+    key = ", ".join(map(quoted, table.key))
+    con.execute(
+        f"""CREATE TABLE stage.repeated AS SELECT {key}, max_by(rowid, {PAGE}) AS kept
+            FROM stage.staged GROUP BY {key} HAVING count(*) > 1"""
+    )
+    con.execute(
+        f"""DELETE FROM stage.staged AS s USING stage.repeated AS r
+            WHERE {_same(table.key, "s", "r")} AND s.rowid <> r.kept"""
+    )
+    if staged.span_count:
+        spans = {name: wire[name] for name in table.key if name != "period_start"}
+        spans |= {"span_from": "BIGINT", "span_to": "BIGINT"}
+        con.execute(f"CREATE TABLE stage.spans AS SELECT * FROM {_ndjson(str(staged.spans_path), spans, 4096)}")
+
+
+def _ndjson(path: str, columns: dict[str, str], longest_line: int) -> str:
+    declared = ", ".join(f"{quoted(name)}: {literal(type_)}" for name, type_ in columns.items())
+    # DuckDB reserves buffers of twice this size for each thread.
+    size = max(1 << 20, 2 * longest_line)
+    return (
+        f"read_json({literal(path)}, format = 'newline_delimited', columns = {{{declared}}}, "
+        f"maximum_object_size = {size})"
+    )
+
+
+def _snapshot(
+    con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, _replace: Replace | None
+) -> int:
+    _delete_staged_keys(con, table, target)
+    # Whatever is left was not listed.
+    return _count(con, f"UPDATE {target} SET _deleted_at = ? WHERE _deleted_at IS NULL", [synced_at])
+
+
+def _window(
+    con: duckdb.DuckDBPyConnection, table: Table, target: str, _synced_at: datetime, replace: Replace | None
+) -> int:
+    if replace is None:
+        raise ValueError("a window load needs its window")
+    con.execute(
+        f"""DELETE FROM {target} WHERE created >= ? AND created < ? AND date_trunc('day', created) >= ?
+            AND date_trunc('day', created) IN (SELECT DISTINCT date_trunc('day', created) FROM stage.staged)""",
+        [replace.start, replace.end, replace.horizon],
+    )
+    _delete_staged_keys(con, table, target)
+    return 0
+
+
+def _series(
+    con: duckdb.DuckDBPyConnection, table: Table, target: str, _synced_at: datetime, _replace: Replace | None
+) -> int:
+    key = [name for name in table.key if name != "period_start"]
+    if _one(con, "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'stage' AND table_name = 'spans'")[0]:
+        con.execute(
+            f"""DELETE FROM {target} AS t WHERE EXISTS (SELECT 1 FROM stage.spans AS s WHERE {_same(key, "s", "t")}
+                AND t.period_start >= to_timestamp(s.span_from) AND t.period_start < to_timestamp(s.span_to))"""
+        )
+    _delete_staged_keys(con, table, target)
+    return 0
+
+
+def _merge(
+    con: duckdb.DuckDBPyConnection, table: Table, target: str, _synced_at: datetime, _replace: Replace | None
+) -> int:
+    _delete_staged_keys(con, table, target)
+    return 0
+
+
+_APPLY = {Refresh.SNAPSHOT: _snapshot, Refresh.WINDOW: _window, Refresh.SERIES: _series, Refresh.MERGE: _merge}
+
+
+def _delete_staged_keys(con: duckdb.DuckDBPyConnection, table: Table, target: str) -> None:
+    con.execute(
+        f"DELETE FROM {target} AS t WHERE EXISTS (SELECT 1 FROM stage.staged AS s WHERE {_same(table.key, 's', 't')})"
+    )
+
+
+def _insert(con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime) -> None:
+    names = ", ".join(quoted(column.name) for column in table.columns)
+    con.execute(
+        f"INSERT INTO {target} BY NAME SELECT {names}, _extra, ?::TIMESTAMPTZ AS _synced_at FROM stage.staged",
+        [synced_at],
+    )
+
+
+def _same(key: tuple[str, ...] | list[str], left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{quoted(name)} = {right}.{quoted(name)}" for name in key)
+
+
+def _one(con: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | None = None) -> tuple:
+    row = con.execute(sql, parameters or []).fetchall()
+    return row[0]
+
+
+def _count(con: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any]) -> int:
+    return int(_one(con, sql, parameters)[0])
+
+
+def _family(sql_type: str) -> str:
+    aliases = {
+        "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ",
+        "TEXT": "VARCHAR",
+        "JSON": "VARCHAR",  # JSON is text to the databases that lack it
+        "BOOL": "BOOLEAN",
+        "INT8": "BIGINT",
+    }
+    return aliases.get(sql_type.upper(), sql_type.upper())
+
+
+def _hint(error: duckdb.Error) -> str:
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "DuckDB ran out of memory or of room for its temporary files: make room in the folder of DAGSTER_HOME."
+    if isinstance(error, duckdb.IOException):
+        return "See that the disk has room and that the folders of the warehouse and of DAGSTER_HOME can be written."
+    return "This is a bug or a table that another tool has changed: compare its columns with the catalog."

@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 WORKERS ?= 2
+PORT ?= 3000
 
 .PHONY: install demo test dev lint bench lock clean
 
@@ -23,7 +24,8 @@ test: install
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 dev: install
-	@$(BIN)/python -m cio_assets.dev
+	@mkdir -p "$(DAGSTER_HOME)" && { [ -e "$(DAGSTER_HOME)/dagster.yaml" ] || cp dagster.yaml "$(DAGSTER_HOME)/"; }
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 lint: install
 	$(BIN)/ruff check .

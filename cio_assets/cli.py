@@ -100,9 +100,10 @@ def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None 
         results.append(result)
         if result.failure:
             console.print(f"FAILED {result.table}: {result.failure}", markup=False, soft_wrap=True)
-    grid = Grid("table", *(("rows", "requests", "retries", "marked deleted", "seconds")), title=None)
-    for column in grid.columns[1:]:
-        column.justify = "right"
+    grid = Grid()
+    grid.add_column("table", no_wrap=True, min_width=max(map(len, tables)))
+    for name in ("rows", "requests", "retries", "deleted", "seconds"):
+        grid.add_column(name, justify="right")
     for result in sorted(results, key=lambda result: result.table):
         counts = (result.requests, result.retries, result.marked_deleted)
         rows = "failed" if result.failure else f"{result.rows:,}"

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     start: Annotated[date | None, BeforeValidator(_iso_date)] = Field(None, validation_alias="CIO_START_DATE")
     app_rps: float = Field(10, gt=0, validation_alias="CIO_APP_RPS")
     track_rps: float = Field(100, gt=0, validation_alias="CIO_TRACK_RPS")
+    relationships: Annotated[Literal["cheapest", "people"], BeforeValidator(_lower)] = Field(
+        "cheapest", validation_alias="CIO_RELATIONSHIPS"
+    )
     dagster_home: Path = Field(Path(".dagster_home"), validation_alias="DAGSTER_HOME")
 
     @field_validator("app_api_key", "site_id", "track_api_key", mode="before")
@@ -164,7 +167,7 @@ def _sentence(problem: dict) -> str:
     variable = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "literal_error":
-        message = "must be us or eu (the region your workspace lives in)"
+        message = f"must be {problem['ctx']['expected'].replace(chr(39), '')}"
     elif problem["type"] in ("float_parsing", "greater_than"):
         message = "must be a number of requests per second greater than 0"
     return f"{variable} {message}."

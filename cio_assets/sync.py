@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 
@@ -19,6 +20,9 @@ from cio_assets.automation.jobs import DELIVERIES, METRICS, RECENT_METRICS, SNAP
 from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES
 from cio_assets.settings import Settings, SettingsError
+
+DEMO_MARK = "made-by-the-demo"
+"""File in a DAGSTER_HOME whose warehouse holds made-up data."""
 
 JOBS = (SNAPSHOTS, DELIVERIES, METRICS, RECENT_METRICS)
 
@@ -47,6 +51,16 @@ def prepare_home(settings: Settings) -> Path:
     return home
 
 
+def refuse_to_mix(settings: Settings) -> None:
+    """Raise `SettingsError` where a real workspace would be written over the demo's data."""
+    host = urlsplit(settings.app_url or "").hostname
+    if (settings.dagster_home / DEMO_MARK).exists() and host not in ("127.0.0.1", "localhost", "::1"):
+        raise SettingsError(
+            f"DAGSTER_HOME {settings.dagster_home} holds the demo's data: remove that folder, or set DAGSTER_HOME to "
+            "another one for the real workspace."
+        )
+
+
 def selected_tables(names: Iterable[str]) -> list[str]:
     """The named tables; all of them for none. Raises `SettingsError` for a name that is not in the catalog."""
     wanted = [name.strip() for name in names if name.strip()]
@@ -69,6 +83,7 @@ def sync(
     `since` is the first day (UTC) of deliveries and, by its month, of metrics; default the settings' start date.
     """
     settings.require_app_api_key()
+    refuse_to_mix(settings)
     since = since or settings.start_date
     if since < settings.start_date:
         raise SettingsError(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from cio_assets.customerio import AppClient, RateLimiter, base_url
+from cio_assets.customerio.retry import MAX_ATTEMPTS
 from cio_assets.settings import Settings
 from cio_assets.warehouse import Staging
 
@@ -39,11 +40,13 @@ class AppApi:
         """Base URL in use."""
         return base_url("app", self.settings.region, self.settings.app_url)
 
-    def client(self) -> AppClient:
+    def client(self, max_attempts: int = MAX_ATTEMPTS) -> AppClient:
         """A client to be used in a `with` block; raises `SettingsError` where no key is set."""
         key = self.settings.require_app_api_key()
         limiter = RateLimiter(self.settings.budget_dir, urlsplit(self.url).netloc, key, self.settings.app_rps)
-        return AppClient(base_url=self.url, key=key, limiter=limiter, region=self.settings.region)
+        return AppClient(
+            base_url=self.url, key=key, limiter=limiter, region=self.settings.region, max_attempts=max_attempts
+        )
 
 
 @contextmanager

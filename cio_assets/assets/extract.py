@@ -34,12 +34,16 @@ class Extracted:
     parents_gone: int
 
 
-def extract(table: Table, client: AppClient, staging: Staging, parents: Mapping[str, pa.Table]) -> Extracted:
+def extract(
+    table: Table, client: AppClient, staging: Staging, parents: Mapping[str, pa.Table], *, other_side: bool = False
+) -> Extracted:
     """Read everything the table holds into `staging`; `parents` are the rows of each parent table.
+
+    Of a table that can be read from two sides the one with fewer parents is asked, or the other side if so wanted.
 
     A parent that answers 404 has gone: its rows are not there. Raises what the client raises, and `RowInvalid`.
     """
-    endpoint, parent = _side(table, parents)
+    endpoint, parent = _side(table, parents, other_side=other_side)
     reader = _Reader(table, endpoint, client, staging)
     units = _units(table, endpoint, parent, parents[parent.table] if parent else None)
     if table.variants_repeat:
@@ -110,13 +114,13 @@ def _read_repeating(reader: _Reader, units: list[Unit]) -> Extracted:
     return Extracted(len(units), 0)
 
 
-def _side(table: Table, parents: Mapping[str, pa.Table]) -> tuple[Endpoint, Parent | None]:
+def _side(table: Table, parents: Mapping[str, pa.Table], *, other_side: bool) -> tuple[Endpoint, Parent | None]:
     """The endpoint to ask: of two sides of the same rows the one with fewer parents."""
     if table.endpoint is None:
         raise ValueError(f"{table.name} is not read from the API")
     if table.other_side and table.parent:
         endpoint, parent = table.other_side
-        if parents[parent.table].num_rows < parents[table.parent.table].num_rows:
+        if other_side or parents[parent.table].num_rows < parents[table.parent.table].num_rows:
             return endpoint, parent
     return table.endpoint, table.parent
 

@@ -100,7 +100,8 @@ def _extract(
         keys = list(context.partition_keys)
         periods = spans(keys, api.settings.start_date) if table.series == 2 else keys
         return extract_series(table, client, staging, parents[table.parent.table], periods, api.now), None
-    return extract(table, client, staging, parents), None
+    other_side = api.settings.relationships == "people"
+    return extract(table, client, staging, parents, other_side=other_side), None
 
 
 def _log_to(context: dg.AssetExecutionContext) -> Observer:

@@ -21,9 +21,16 @@ METRICS = (
 
 
 def _metrics(
-    name: str, what: str, path: str, parent: str, keys: Mapping[str, str], series: Literal[1, 2], docs: str
+    name: str,
+    what: str,
+    path: str,
+    parent: str,
+    keys: Mapping[str, str],
+    series: Literal[1, 2],
+    docs: str,
+    beside: tuple[str, ...] = (),
 ) -> Table:
-    key_columns = [f"{column} int" for column in keys.values()]
+    key_columns = [*(f"{column} int" for column in keys.values()), *beside]
     reach = "any window since 2012" if series == 2 else "the last 24 hours, 45 days, 12 weeks and 121 months"
     return Table(
         name=name,
@@ -86,5 +93,6 @@ TABLES = (
         {"id": "newsletter_id"},
         1,
         "newsletters/newsletterMetrics/",
+        beside=("type text",),  # the newsletter's channel, which only this answer tells
     ),
 )

@@ -82,9 +82,8 @@ class App:
         self, scope: Scope, found: tuple[routes.Route, dict[str, str]] | None, method: str, raw_path: str, body: bytes
     ) -> Answer | None:
         """Answer a request, with the fault that is its lot; None where the connection is to be dropped."""
-        kind = self.faults.pick(method, raw_path)
-        if kind == "overlap" and not (found and found[0].has_cursor and b"start=" in scope["query_string"]):
-            kind = None
+        continues = found is not None and found[0].has_cursor and b"start=" in scope["query_string"]
+        kind = self.faults.pick(method, raw_path, continues)
         if kind is None:
             return await self._answer(scope, found, method, raw_path, body)
         self.stats.injected[kind] += 1

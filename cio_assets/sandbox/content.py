@@ -28,6 +28,7 @@ class Source:
     subject: str | None
     since: int  # when it began to send
     parent_action: int | None = None
+    active: bool = True  # False once its parent is deleted
 
 
 @dataclass
@@ -115,8 +116,14 @@ def add_campaign(
         item["filter_segment_ids"] = [1 + h % segments]
     if segments and kind in ("segment", "seg_attr"):
         item["trigger_segment_ids"] = [1 + (h >> 5) % segments]
+    if number % 3 == 0:
+        item["description"] = "Für neue Leute ✨"
     if kind == "event":
         item["event_name"] = "purchase"
+    if kind == "webhook":
+        item["webhook_id"] = 7
+    if kind in ("object", "relationship"):
+        item[f"{kind}_attribute_triggers"] = '{"and":[]}'
     if kind == "date":
         item |= {"date_attribute": "created_at", "frequency": "yearly", "timezone": "Europe/Zurich", "start_hour": 9,
                  "start_minutes": 0, "use_customer_timezone": False}  # fmt: skip
@@ -233,6 +240,8 @@ def _add_newsletter(
 
 
 def source_groups(sources: list[Source]) -> dict[str, np.ndarray]:
-    """Return the numbers of the sources per kind."""
+    """Return the numbers of the sources per kind that still send."""
     kinds = ("campaign", "broadcast", "newsletter", "transactional")
-    return {kind: np.array([n for n, s in enumerate(sources) if s.kind == kind], np.int32) for kind in kinds}
+    return {
+        kind: np.array([n for n, s in enumerate(sources) if s.active and s.kind == kind], np.int32) for kind in kinds
+    }

@@ -56,7 +56,7 @@ class Deliveries:
     def add(self, count: int, now: int, days: float, rng: np.random.Generator, shaped: bool = False) -> np.ndarray:
         """Add `count` random deliveries of the last `days`; returns their uids."""
         people = self.people.living()
-        if not count or not len(people) or not self.sources:
+        if not count or not len(people) or not any(source.active for source in self.sources):
             return np.zeros(0, np.int64)
         source, created = self._places(count, now, days, rng)
         if shaped:

@@ -61,16 +61,17 @@ class Faults:
         self.stall_seconds = float(plan.get("stall_seconds", 5))
         self._random = random.Random(self.seed)
 
-    def pick(self, method: str, raw_path: str) -> str | None:
-        """Choose the fault of one request, None for none."""
-        hits = [rule.kind for rule in self.rules if rule.hits(method, raw_path)]
+    def pick(self, method: str, raw_path: str, continues: bool) -> str | None:
+        """Choose the fault of one request, None for none; only a page after the first can overlap."""
+        rules = [rule for rule in self.rules if continues or rule.kind != "overlap"]
+        hits = [rule.kind for rule in rules if rule.hits(method, raw_path)]
         draw = self._random.random()
         if hits:
             return hits[0]
         for kind in sorted(self.rates):
             draw -= self.rates[kind]
             if draw < 0:
-                return kind
+                return kind if continues or kind != "overlap" else None
         return None
 
     def chance(self, share: float) -> bool:

@@ -43,6 +43,13 @@ class Mutations:
         del items[identity]
         return {"ids": [identity]}
 
+    def _retire(self, kind: str, identity: int | None) -> Answer:
+        """Remove a parent of deliveries, which sends no more."""
+        answer = self._drop(self.world.parents(kind), identity)
+        for number in self.world.sources_of(kind, answer["ids"][0]):
+            self.world.content.sources[number].active = False
+        return answer
+
     def late_opens(self, count: int, older_than_days: float = 0) -> Answer:
         """Deliveries that were sent and never opened are opened now."""
         deliveries = self.world.deliveries
@@ -86,11 +93,11 @@ class Mutations:
 
     def delete_campaign(self, id: int | None = None) -> Answer:  # noqa: A002
         """A campaign is gone; its deliveries stay in /v1/messages."""
-        return self._drop(self.world.content.campaigns, id)
+        return self._retire("campaign", id)
 
     def delete_newsletter(self, id: int | None = None) -> Answer:  # noqa: A002
         """A newsletter is gone; its deliveries stay in /v1/messages."""
-        return self._drop(self.world.content.newsletters, id)
+        return self._retire("newsletter", id)
 
     def delete_segment(self, id: int | None = None) -> Answer:  # noqa: A002
         """A segment is gone."""

@@ -76,6 +76,15 @@ class People:
             return self.by_cio_id.get(value.removeprefix("cio_"))
         return self.by_id.get(value)
 
+    def find_ever(self, kind: str, value: str) -> int | None:
+        """Find a person by the same identifiers, living or deleted since."""
+        number = self.find(kind, value)
+        if number is None:
+            values = {"id": self.ids, "email": self.emails, "cio_id": self.cio_ids}[kind]
+            wanted = value.removeprefix("cio_") if kind == "cio_id" else value
+            number = values.index(wanted) if wanted in values else None
+        return number
+
     def identifiers(self, number: int) -> dict[str, Any]:
         """Return `{email, id, cio_id}` of one person."""
         return {"email": self.emails[number], "id": self.ids[number], "cio_id": self.cio_ids[number]}

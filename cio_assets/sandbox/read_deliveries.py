@@ -157,7 +157,7 @@ def activities(api: Api, request: Request) -> Body:
     if query["customer_id"] is not None:
         if query["id_type"] == "phone":
             raise ApiError(400, "phone is not enabled as an identifier")
-        person = api.world.people.find(query["id_type"], query["customer_id"])
+        person = api.world.people.find_ever(query["id_type"], query["customer_id"])
         person = -1 if person is None else person
     return _activity_page(api, request, person, query["deleted"], "")
 

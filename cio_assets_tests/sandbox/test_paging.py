@@ -149,6 +149,10 @@ def test_activities(sandbox: Sandbox, api: Client) -> None:
         api.walk("activities", "activities", limit=100),
         [row for row in rows if row["customer_identifiers"]["cio_id"] in living],
     )
+    ghost = next(row for row in rows if row["customer_identifiers"]["cio_id"] not in living and row["customer_id"])
+    params = {"limit": 100, "customer_id": ghost["customer_id"]}
+    assert ghost in api.walk("activities", "activities", **params, deleted="true")
+    assert api.walk("activities", "activities", **params) == []
     same(
         api.walk("activities", "activities", limit=50, deleted="true", type="event", name="purchase"),
         [row for row in rows if row.get("name") == "purchase"],
@@ -179,7 +183,8 @@ def test_people(sandbox: Sandbox, api: Client) -> None:
 
 
 def test_people_by_filter(api: Client, sandbox: Sandbox) -> None:
-    pro = {row["attributes"]["cio_id"] for row in sandbox.truth("customer_attributes") if row["attributes"]["plan"] == "pro"}
+    attributes = [row["attributes"] for row in sandbox.truth("customer_attributes")]
+    pro = {row["cio_id"] for row in attributes if row["plan"] == "pro"}
     members = {row["cio_id"] for row in sandbox.truth("segment_membership") if row["segment_id"] == 3}
     plan = {"attribute": {"field": "plan", "operator": "eq", "value": "pro"}}
     both = {"and": [plan, {"not": {"segment": {"id": 3}}}]}

@@ -1,0 +1,99 @@
+"""`make demo`: a local Customer.io, a full sync through Dagster, and a few answers from the warehouse."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.table import Table as Grid
+
+from cio_assets import sandbox
+from cio_assets.cli import run_sync
+from cio_assets.settings import load_settings
+from cio_assets.sync import DEMO_MARK
+
+_WORLD = {"people": 2000, "campaigns": 8, "broadcasts": 4, "newsletters": 6, "segments": 12, "objects": 40}
+_RATE = 200
+"""Requests per second of the demo's own service and client: the real ones stop at 10."""
+
+_QUESTIONS = {
+    "Which campaigns were opened most?": """
+        SELECT c.name AS campaign, count(*) AS sent,
+               count(*) FILTER (m.metrics->>'opened' IS NOT NULL) AS opened,
+               round(100.0 * opened / sent, 1) AS "opened %"
+        FROM customerio.campaign_messages m JOIN customerio.campaigns c ON c.id = m.campaign_id
+        WHERE m.metrics->>'sent' IS NOT NULL GROUP BY ALL ORDER BY opened DESC LIMIT 5""",
+    "How long does it take until a delivery is opened?": """
+        SELECT type, count(*) AS opened,
+               round(median(CAST(metrics->>'opened' AS BIGINT) - epoch(created)) / 3600, 1) AS "median hours",
+               round(max(CAST(metrics->>'opened' AS BIGINT) - epoch(created)) / 86400, 1) AS "most days"
+        FROM customerio.messages WHERE metrics->>'opened' IS NOT NULL GROUP BY ALL ORDER BY opened DESC LIMIT 5""",
+    "Which segments are the largest?": """
+        SELECT s.name AS segment, s.type, count(m.cio_id) AS members
+        FROM customerio.segments s LEFT JOIN customerio.segment_membership m
+             ON m.segment_id = s.id AND m._deleted_at IS NULL
+        WHERE s._deleted_at IS NULL GROUP BY ALL ORDER BY members DESC, segment LIMIT 5""",
+}
+
+
+def main() -> int:
+    """Run the demo; the exit code of the sync."""
+    console = Console(highlight=False)
+    started = time.monotonic()
+    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").absolute()
+    if (home / "warehouse.duckdb").exists() and not (home / DEMO_MARK).exists():
+        console.print(
+            f"{home} holds a warehouse that the demo did not make, and would be mixed with made-up data. Give the demo "
+            "a folder of its own: DAGSTER_HOME=$PWD/.demo_home make demo",
+            soft_wrap=True,
+        )
+        return 2
+    home.mkdir(parents=True, exist_ok=True)
+    (home / DEMO_MARK).touch()
+    with tempfile.TemporaryDirectory() as elsewhere, sandbox.launch(app_rps=_RATE, **_WORLD) as box:
+        # Nothing of a real workspace may reach the demo: not from the environment, not from .env.
+        for name in [name for name in os.environ if name.startswith(("CUSTOMERIO_", "CIO_"))]:
+            del os.environ[name]
+        os.environ |= {
+            "DAGSTER_HOME": str(home),
+            "CUSTOMERIO_APP_URL": box.url,
+            "CUSTOMERIO_APP_API_KEY": box.app_key,
+            "CIO_APP_RPS": str(_RATE * 0.9),
+        }
+        back = Path.cwd()
+        os.chdir(elsewhere)
+        try:
+            settings = load_settings()
+        finally:
+            os.chdir(back)
+        console.print(
+            f"A local Customer.io runs at {box.url}: {_WORLD['people']:,} people, {_WORLD['campaigns']} campaigns. It "
+            f"and the client are set to {_RATE} requests a second; the real service allows 10.\n",
+            soft_wrap=True,
+        )
+        code = run_sync(settings)
+    with duckdb.connect(settings.warehouse, read_only=True) as con:
+        con.execute("SET TimeZone = 'UTC'")
+        for question, sql in _QUESTIONS.items():
+            cursor = con.execute(sql)
+            grid = Grid(*(column[0] for column in cursor.description), title=question, title_justify="left")
+            for row in cursor.fetchall():
+                grid.add_row(*map(str, row))
+            console.print("", grid)
+    console.print(
+        f"\nDone in {time.monotonic() - started:.0f} s. The service is stopped, the data stays in {home}.\n"
+        "  make dev                                    opens Dagster's UI on it: http://127.0.0.1:3000\n"
+        "  .venv/bin/cio-assets sandbox --port 8085    starts the service again, to materialize from the UI:\n"
+        "  CUSTOMERIO_APP_URL=http://127.0.0.1:8085 CUSTOMERIO_APP_API_KEY=sandbox-app-key make dev",
+        soft_wrap=True,
+    )
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

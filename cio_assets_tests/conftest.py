@@ -1,0 +1,78 @@
+"""Fixtures: a sandbox over real HTTP, a DAGSTER_HOME of its own, and the CLI as users run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cio_assets import sandbox
+
+PROJECT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command printed and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Everything that was printed."""
+        return self.out + self.err
+
+
+def environment(home: Path, box: sandbox.Sandbox | None = None, **extra: str) -> dict[str, str]:
+    """A clean environment: nothing of the developer's own settings, rates that do not slow a test."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CIO_", "CUSTOMERIO_"))}
+    kept |= {"DAGSTER_HOME": str(home), "CIO_APP_RPS": "100000", "COLUMNS": "160", "PYTHONUNBUFFERED": "1"}
+    if box:
+        kept |= {"CUSTOMERIO_APP_URL": box.url, "CUSTOMERIO_APP_API_KEY": box.app_key}
+    return kept | extra
+
+
+def run_cli(arguments: list[str], env: Mapping[str, str], cwd: Path, timeout: float = 280) -> Finished:
+    """Run `cio-assets` in a process of its own."""
+    done = subprocess.run(  # a fixed command
+        [sys.executable, "-m", "cio_assets.cli", *arguments],
+        env=dict(env),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty DAGSTER_HOME."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def cli(tmp_path: Path, home: Path) -> Callable[..., Finished]:
+    """Run `cio-assets` on the home, against a sandbox: `cli(box, "sync", "--select", "campaigns", CIO_…="…")`."""
+
+    def run(box: sandbox.Sandbox | None, *arguments: str, **extra: str) -> Finished:
+        return run_cli(list(arguments), environment(home, box, **extra), tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def box() -> Iterator[sandbox.Sandbox]:
+    """A small sandbox of the test's own, without a request limit."""
+    with sandbox.launch(
+        people=200, campaigns=4, broadcasts=3, newsletters=4, segments=6, objects=20, app_rps=0
+    ) as running:
+        yield running

@@ -14,7 +14,6 @@ from cio_assets.io_managers import make_warehouse
 from cio_assets.settings import Settings, SettingsError
 from cio_assets.warehouse import WarehouseError
 
-
 _ATTEMPTS = 3
 
 
@@ -58,7 +57,10 @@ def _workspaces(client: AppClient) -> int:
 
 
 def _works_in(settings: Settings, region: str) -> bool:
-    with suppress(CustomerioError), AppApi(settings.model_copy(update={"region": region})).client(max_attempts=_ATTEMPTS) as client:
+    with (
+        suppress(CustomerioError),
+        AppApi(settings.model_copy(update={"region": region})).client(max_attempts=_ATTEMPTS) as client,
+    ):
         _workspaces(client)
         return True
     return False

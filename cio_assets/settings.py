@@ -54,9 +54,7 @@ class Settings(BaseSettings):
     app_api_key: SecretStr | None = Field(None, validation_alias="CUSTOMERIO_APP_API_KEY")
     site_id: SecretStr | None = Field(None, validation_alias="CUSTOMERIO_SITE_ID")
     track_api_key: SecretStr | None = Field(None, validation_alias="CUSTOMERIO_TRACK_API_KEY")
-    region: Annotated[Literal["us", "eu"], BeforeValidator(_lower)] = Field(
-        "us", validation_alias="CUSTOMERIO_REGION"
-    )
+    region: Annotated[Literal["us", "eu"], BeforeValidator(_lower)] = Field("us", validation_alias="CUSTOMERIO_REGION")
     app_url: str | None = Field(None, validation_alias="CUSTOMERIO_APP_URL")
     track_url: str | None = Field(None, validation_alias="CUSTOMERIO_TRACK_URL")
     warehouse_uri: SecretStr | None = Field(None, validation_alias="CIO_WAREHOUSE")

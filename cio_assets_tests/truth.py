@@ -75,9 +75,7 @@ def stored(warehouse: Path | str, table: str, where: str = "TRUE") -> list[dict[
         names = [column[0] for column in cursor.description]
         types = [str(column[1]) for column in cursor.description]
         rows = cursor.fetchall()
-    return [
-        {name: _plain(value, type_) for name, value, type_ in zip(names, row, types, strict=True)} for row in rows
-    ]
+    return [{name: _plain(value, type_) for name, value, type_ in zip(names, row, types, strict=True)} for row in rows]
 
 
 def _plain(value: Any, type_: str) -> Any:
@@ -107,10 +105,8 @@ def differences(table: str, rows: Iterable[Mapping[str, Any]], truth: Iterable[M
     for item in truth:
         row = expected_row(table, item)
         expected[tuple(row[name] for name in key)] = row
-    for identity in sorted(expected.keys() - found.keys(), key=str)[:20]:
-        problems.append(f"{table} {identity}: missing")
-    for identity in sorted(found.keys() - expected.keys(), key=str)[:20]:
-        problems.append(f"{table} {identity}: not in the truth")
+    problems += [f"{table} {lost}: missing" for lost in sorted(expected.keys() - found.keys(), key=str)[:20]]
+    problems += [f"{table} {more}: not in the truth" for more in sorted(found.keys() - expected.keys(), key=str)[:20]]
     for identity in expected.keys() & found.keys():
         problems += [f"{table} {identity}: {text}" for text in _row_differences(expected[identity], found[identity])]
         if len(problems) > 50:
@@ -134,7 +130,7 @@ def expected_row(table: str, item: Mapping[str, Any]) -> dict[str, Any]:
         elif name in _TEXT_IDS and value is not None:
             row[name] = str(value)
         elif table in _INTEGER_IDS.get(name, ()):
-            row[name] = int(value)
+            row[name] = int(str(value))
         elif value is not None or name not in row:
             row[name] = value
     if table == "customer_attributes":

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from cio_assets.catalog import Endpoint, Parent, Table
 from cio_assets.catalog.shape import RowInvalid, Shaper
-from cio_assets.customerio import AnswerInvalid, AppClient, Call, NotFound, Page, Paging, overlap
+from cio_assets.customerio import AppClient, Call, NotFound, Page, Paging, overlap
 from cio_assets.warehouse import Staging
 
 _RECENT = 10_000

@@ -27,7 +27,7 @@ from cio_assets.customerio import Answer, AnswerInvalid, AppClient, Call, NotFou
 from cio_assets.warehouse import Staging
 
 _HOUR_MARGIN = 2.0
-"""Seconds around a full hour in which no version 1 request is made: its answer would not tell which hour is the last."""
+"""Seconds around a full hour in which no version 1 request is made: which hour its answer ends with is unsure."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ class _Reader:
             )
         return True
 
-    def _version_2(
-        self, unit: _Unit, span: Span
-    ) -> tuple[Answer, list[datetime], tuple[datetime, datetime] | None]:
+    def _version_2(self, unit: _Unit, span: Span) -> tuple[Answer, list[datetime], tuple[datetime, datetime] | None]:
         first, end = ceil(span.period, span.start), ceil(span.period, span.end)
         answer = self._ask(
             unit,

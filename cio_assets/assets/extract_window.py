@@ -6,13 +6,16 @@ would otherwise idle and enough pages are left to be worth the one more request 
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
 from cio_assets.assets.extract import Extracted
-from cio_assets.catalog import Table
+from cio_assets.catalog import Endpoint, Table
 from cio_assets.catalog.shape import Shaper
 from cio_assets.catalog.windows import Window, windows
 from cio_assets.customerio import AppClient, Call, Page, Paging
@@ -31,7 +34,7 @@ class _Chain:
 
     window: Window
     stop: int
-    resume: dict | None = None
+    resume: Mapping[str, Any] | None = None
     oldest: int | None = None
     page_top: int | None = None
     ordered: bool = True
@@ -46,51 +49,71 @@ class _Chain:
 
 def extract_window(table: Table, client: AppClient, staging: Staging, start: datetime, end: datetime) -> Extracted:
     """Stage every delivery created in `[start, end)`. Raises what the client raises, and `RowInvalid`."""
-    endpoint = table.endpoint
-    if endpoint is None or endpoint.page_size is None:
+    if table.endpoint is None or table.endpoint.page_size is None:
         raise ValueError(f"{table.name} is not read by windows")
-    page_size = endpoint.page_size
-    shaper = Shaper(table)
-    base = {**endpoint.query, "limit": page_size}
-    waiting = [_Chain(window, window.first) for window in reversed(windows(start, end))]
-    running: dict[Future[Page], _Chain] = {}
-    chains = len(waiting)
-    cuts_left: float | None = None
+    reader = _Reader(table, table.endpoint, table.endpoint.page_size, client, staging)
+    return Extracted(reader.read(windows(start, end)), 0)
 
-    def fetch(chain: _Chain) -> Page:
-        call = Call(endpoint.method, endpoint.path, {}, {**base, **chain.window.query})
-        return next(iter(client.pages(call, Paging(endpoint.paging), endpoint.items, chain.resume)))
 
-    with ThreadPoolExecutor(client.workers, thread_name_prefix="deliveries") as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < client.workers:
-                    chain = waiting.pop(0)
-                    running[pool.submit(fetch, chain)] = chain
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    chain = running.pop(done)
-                    page = done.result()
-                    rows = [shaper.row(item, {}) for item in page.items]
-                    _observe(chain, [row["created"] for row in rows if row["created"] is not None])
-                    staging.append(row for row in rows if row["created"] is None or row["created"] >= chain.stop)
-                    finished = chain.ordered and chain.oldest is not None and chain.oldest < chain.stop
-                    if page.next is not None and not finished:
-                        chain.resume = dict(page.next)
-                        waiting.append(chain)
-                if len(running) + len(waiting) < client.workers:
-                    alive = [*running.values(), *waiting]
-                    left = sum(chain.pages_left(page_size) for chain in alive)
-                    if cuts_left is None and all(chain.oldest is not None for chain in alive):
-                        cuts_left = left / _PAGES_PER_CUT
-                    longest = max(alive, key=lambda chain: chain.pages_left(page_size), default=None)
-                    if longest and (cuts_left or 0) >= 1 and longest.pages_left(page_size) >= _WORTH_CUTTING:
-                        waiting.append(_cut(longest))
-                        chains += 1
-                        cuts_left = (cuts_left or 0) - 1
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return Extracted(chains, 0)
+class _Reader:
+    """Keeps up to `client.workers` chains under way; pages are taken in by the thread that calls `read`."""
+
+    def __init__(self, table: Table, endpoint: Endpoint, page_size: int, client: AppClient, staging: Staging) -> None:
+        self._endpoint = endpoint
+        self._page_size = page_size
+        self._client = client
+        self._staging = staging
+        self._shaper = Shaper(table)
+        self._waiting: deque[_Chain] = deque()
+        self._running: dict[Future[Page], _Chain] = {}
+        self._cuts_left: float | None = None
+
+    def read(self, spans: Iterable[Window]) -> int:
+        """Stage the deliveries of the windows; answers the number of chains it took."""
+        self._waiting.extend(_Chain(window, window.first) for window in spans)
+        chains = len(self._waiting)
+        with ThreadPoolExecutor(self._client.workers, thread_name_prefix="deliveries") as pool:
+            try:
+                while self._waiting or self._running:
+                    while self._waiting and len(self._running) < self._client.workers:
+                        chain = self._waiting.popleft()
+                        self._running[pool.submit(self._fetch, chain, chain.resume)] = chain
+                    for done in wait(self._running, return_when=FIRST_COMPLETED).done:
+                        self._take(self._running.pop(done), done.result())
+                    chains += self._cut_the_longest()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return chains
+
+    def _fetch(self, chain: _Chain, resume: Mapping[str, Any] | None) -> Page:
+        query = {**self._endpoint.query, "limit": self._page_size, **chain.window.query}
+        call = Call(self._endpoint.method, self._endpoint.path, {}, query)
+        return next(self._client.pages(call, Paging(self._endpoint.paging), self._endpoint.items, resume))
+
+    def _take(self, chain: _Chain, page: Page) -> None:
+        rows = [self._shaper.row(item, {}) for item in page.items]
+        _observe(chain, [row["created"] for row in rows if row["created"] is not None])
+        # What is older than the chain's stop comes with the chain that was cut off.
+        self._staging.append(row for row in rows if row["created"] is None or row["created"] >= chain.stop)
+        finished = chain.ordered and chain.oldest is not None and chain.oldest < chain.stop
+        if page.next is not None and not finished:
+            chain.resume = page.next
+            self._waiting.append(chain)
+
+    def _cut_the_longest(self) -> int:
+        """Cut a chain in two if a thread would idle and it is worth a request; answers the number of cuts."""
+        alive = [*self._running.values(), *self._waiting]
+        if not alive or len(alive) >= self._client.workers:
+            return 0
+        if self._cuts_left is None and all(chain.oldest is not None for chain in alive):
+            self._cuts_left = sum(chain.pages_left(self._page_size) for chain in alive) / _PAGES_PER_CUT
+        longest = max(alive, key=lambda chain: chain.pages_left(self._page_size))
+        if (self._cuts_left or 0) < 1 or longest.pages_left(self._page_size) < _WORTH_CUTTING:
+            return 0
+        self._cuts_left = (self._cuts_left or 0) - 1
+        self._waiting.append(_cut(longest))
+        return 1
 
 
 def _observe(chain: _Chain, created: list[int]) -> None:

@@ -1,9 +1,8 @@
 """A catalog row becomes a software-defined asset."""
 
-
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -60,7 +59,6 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
         for parent in table.parents
     }
 
-    @dg.asset(ins=inputs, required_resource_keys={"customerio"}, **common)
     def read(context: dg.AssetExecutionContext, **parents: pa.Table) -> WarehouseLoad:
         api: AppApi = context.resources.customerio
         started = time.monotonic()
@@ -81,7 +79,7 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
         )
         return WarehouseLoad(table, staged, replace)
 
-    return read
+    return _asset(read, ins=inputs, required_resource_keys={"customerio"}, **common)
 
 
 def _extract(
@@ -109,11 +107,14 @@ def _log_to(context: dg.AssetExecutionContext) -> Observer:
 
 
 def _view_asset(view: Table, of: Table, common: Mapping[str, Any]) -> dg.AssetsDefinition:
-    @dg.asset(deps=[asset_key(of.name)], **common)
     def define_view() -> ViewOver:
         return ViewOver(view, of)
 
-    return define_view
+    return _asset(define_view, deps=[asset_key(of.name)], **common)
+
+
+def _asset(compute: Callable[..., Any], **arguments: Any) -> dg.AssetsDefinition:
+    return dg.asset(**arguments)(compute)
 
 
 def _storage_kind(settings: Settings) -> str:

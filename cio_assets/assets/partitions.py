@@ -50,9 +50,7 @@ def spans(keys: Sequence[str], start: date) -> list[Span]:
     for key in keys:
         month, period = key.split("|")
         wanted[period].append((windows[month].start, windows[month].end))
-    return [
-        Span(period, run[0][0], run[-1][1]) for period, found in wanted.items() for run in _unbroken(sorted(found))
-    ]
+    return [Span(period, run[0][0], run[-1][1]) for period, found in wanted.items() for run in _unbroken(sorted(found))]
 
 
 def _unbroken(windows: list[tuple[datetime, datetime]]) -> list[list[tuple[datetime, datetime]]]:

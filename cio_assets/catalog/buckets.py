@@ -1,4 +1,4 @@
-"""When a metrics bucket starts: hours, days, weeks (from Sunday) and months in a zone, daylight saving included. Pure."""
+"""When metrics buckets start: hours, days, weeks (from Sunday), months in a zone, daylight saving included. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ EASTERN = ZoneInfo("America/New_York")
 
 V1_STEPS = {"hours": 24, "days": 45, "weeks": 12, "months": 121}
 """The most steps version 1 tells."""
+
+_LENGTHS = {"hours": timedelta(hours=1), "days": timedelta(days=1), "weeks": timedelta(weeks=1)}
 
 _ECHO = re.compile(r"(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2}:\d{2})(?:\.\d+)?\s*(Z|[+-]\d{2}:?\d{2})?")
 
@@ -60,7 +62,7 @@ def version_2_starts(period: str, count: int, first: datetime) -> list[datetime]
 def shift_from(period: str, first: datetime, steps: int) -> datetime:
     """`first` moved by whole buckets, its time of day (and weekday) kept."""
     if period != "months":
-        return first + steps * {"hours": timedelta(hours=1), "days": timedelta(days=1), "weeks": timedelta(weeks=1)}[period]
+        return first + steps * _LENGTHS[period]
     month = first.year * 12 + first.month - 1 + steps
     return first.replace(year=month // 12, month=month % 12 + 1)
 

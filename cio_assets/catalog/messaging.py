@@ -1,4 +1,4 @@
-"""Campaigns, broadcasts, newsletters, transactional messages and the deliveries they send (customerio-api.md, section 6)."""
+"""Campaigns, broadcasts, newsletters, transactional messages and their deliveries (customerio-api.md, section 6)."""
 
 from __future__ import annotations
 
@@ -253,8 +253,8 @@ TABLES = (
     Table(
         name="messages",
         group=GROUP,
-        description="Every delivery of the workspace, by the day (UTC) of its creation; `metrics` holds the time of each "
-        "thing that happened to it and keeps changing for six months.",
+        description="Every delivery of the workspace, by the day (UTC) of its creation; `metrics` holds the time of "
+        "each thing that happened to it and keeps changing for six months.",
         key=("id",),
         columns=DELIVERY,
         refresh=Refresh.WINDOW,

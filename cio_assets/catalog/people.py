@@ -1,4 +1,4 @@
-"""People, what they did, their objects, segments and suppressions (customerio-api.md, section 6; observed-behaviour.md)."""
+"""People, what they did, their objects, segments and suppressions (customerio-api.md, section 6)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ _PERSON = """
     id text
     email text
 """
-
 
 
 def _category(answered: str, row: Mapping[str, Any]) -> str:
@@ -63,7 +62,7 @@ TABLES = (
     Table(
         name="customer_attributes",
         group=GROUP,
-        description="Attributes, their times and devices of each person. The service sends every attribute as a string.",
+        description="Attributes, their times and devices of each person; every attribute comes as a string.",
         key=("cio_id",),
         columns=columns("""
             cio_id text < identifiers.cio_id | cio_id | attributes.cio_id
@@ -90,14 +89,12 @@ TABLES = (
     Table(
         name="activities",
         group=GROUP,
-        description="What people did and what was done to them. The API surely keeps 30 days; what is stored here stays.",
+        description="What people did and what was done to them. The API keeps 30 days for sure; what is stored stays.",
         key=("id",),
         columns=ACTIVITY,
         refresh=Refresh.MERGE,
         docs="activities/listActivities/",
-        endpoint=Endpoint(
-            path="/v1/activities", items="activities", paging="cursor_stop_on_empty", page_size=100
-        ),
+        endpoint=Endpoint(path="/v1/activities", items="activities", paging="cursor_stop_on_empty", page_size=100),
         # The first read covers deleted people too. That it covers everybody else as well is nowhere stated, so the
         # second read proves it with one page, or else reads on.
         variants=({"deleted": "true"}, {}),
@@ -264,8 +261,8 @@ TABLES = (
     Table(
         name="esp_suppressions",
         group=GROUP,
-        description="Addresses that the email provider suppresses; `category` is the API's word, `suppression_type` the "
-        "list it was read from. A lifted suppression is marked deleted.",
+        description="Addresses that the email provider suppresses; `category` is the API's word, `suppression_type` "
+        "the list it was read from. A lifted suppression is marked deleted.",
         key=("category", "email"),
         columns=columns("""
             category text < category | suppression_type

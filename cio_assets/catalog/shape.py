@@ -85,13 +85,7 @@ class Shaper:
         `given` are values known from the request (the parent's key, the variant); they win over the item's own.
         Times stay integer unix seconds, JSON stays Python objects. Raises `RowInvalid` where a key column is empty.
         """
-        endpoint = self._table.endpoint
-        if endpoint and endpoint.wrap:
-            item = {endpoint.wrap: item}
-        elif endpoint and endpoint.unwrap and isinstance(item, Mapping):
-            item = item.get(endpoint.unwrap, item)
-        if not isinstance(item, dict):
-            raise RowInvalid(f"{self._table.name}: the API sent an item that is no object ({type(item).__name__})")
+        item = self._object(item)
         row: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for column, key, convert in self._plain:
@@ -104,19 +98,30 @@ class Shaper:
                     extra[key] = value
         for column, convert in self._other:
             row[column.name] = _first(item, column, convert, extra)
-        if len(item.keys() - self._plain_keys) > 0:
+        if item.keys() - self._plain_keys:
             _keep_unknown(item, self._plain_keys, self._paths, extra)
-        for name, value in given.items():
-            if name in row:
-                row[name] = value
+        row.update((name, value) for name, value in given.items() if name in row)
+        self._finish(row)
+        row["_extra"] = extra or None
+        return row
+
+    def _object(self, item: Any) -> dict[str, Any]:
+        endpoint = self._table.endpoint
+        if endpoint and endpoint.wrap:
+            item = {endpoint.wrap: item}
+        elif endpoint and endpoint.unwrap and isinstance(item, Mapping):
+            item = item.get(endpoint.unwrap, item)
+        if not isinstance(item, dict):
+            raise RowInvalid(f"{self._table.name}: the API sent an item that is no object ({type(item).__name__})")
+        return item
+
+    def _finish(self, row: dict[str, Any]) -> None:
         for name, clean in self._table.clean.items():
             if row[name] is not None:
                 row[name] = clean(row[name], row)
         for name in self._table.key:
             if row[name] is None or row[name] == "":
                 raise RowInvalid(f"{self._table.name}: the API sent an item without its key column '{name}'")
-        row["_extra"] = extra or None
-        return row
 
 
 def _at(item: Any, path: tuple[str, ...]) -> Any:

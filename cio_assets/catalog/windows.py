@@ -1,4 +1,4 @@
-"""How a span of deliveries is asked for: seconds that no two windows share, never wider than the API truncates. Pure."""
+"""How a span of deliveries is asked for: windows that share no second, never wider than the API truncates. Pure."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@
 values masked (`masking.py`), never a key, an identifier or a query string.
 """
 
-# ruff: noqa: N818 - the names say what happened
-
 
 class CustomerioError(Exception):
     """Base of every error of this package.

@@ -1,4 +1,4 @@
-"""Asks the Track API which region a workspace lives in: the check of Track credentials (section 1 of customerio-api.md)."""
+"""Asks the Track API for a workspace's region: the check of Track credentials (section 1 of customerio-api.md)."""
 
 from dataclasses import dataclass
 

@@ -217,5 +217,6 @@ def _extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
     except duckdb.Error:
         extra = "ducklake" if name == "ducklake" else "postgres"
         raise WarehouseError(
-            f"CIO_WAREHOUSE needs DuckDB's extension {name}: install cio-assets[{extra}], or run INSTALL {name} in DuckDB."
+            f"CIO_WAREHOUSE needs DuckDB's extension {name}: install cio-assets[{extra}], or run INSTALL {name} in "
+            "DuckDB."
         ) from None

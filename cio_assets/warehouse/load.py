@@ -13,7 +13,6 @@ from cio_assets.warehouse.database import Warehouse, WarehouseError, literal, qu
 from cio_assets.warehouse.staging import PAGE, Staged
 
 
-
 @dataclass(frozen=True)
 class LoadResult:
     """What a load did: live rows in the table now, rows that came, rows newly marked as deleted, rows with `_extra`."""

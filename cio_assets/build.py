@@ -13,6 +13,7 @@ from cio_assets.assets.factory import build_asset
 from cio_assets.automation.jobs import build_jobs
 from cio_assets.catalog import TABLES
 from cio_assets.io_managers import WarehouseIOManager, make_warehouse
+from cio_assets.memory import share_arenas
 from cio_assets.settings import Settings
 
 
@@ -20,6 +21,7 @@ def build_definitions(
     settings: Settings, now: Callable[[], datetime] = utc_now, observer: Observer | None = None
 ) -> dg.Definitions:
     """The definitions for these settings; needs no credentials, they are asked for when an asset is materialized."""
+    share_arenas()
     with warnings.catch_warnings():
         # backfill_policy is "beta" in 1.13; without it a range of partitions is one run each.
         warnings.simplefilter("ignore", dg.BetaWarning)

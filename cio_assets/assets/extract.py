@@ -18,6 +18,10 @@ _RECENT = 10_000
 """Keys of the newest rows that are remembered to recognise a list that repeats another."""
 
 
+_WORKERS_FOR_LONG_PAGES = 4
+"""Enough to use the budget, and few enough for pages of 30 000 rows to fit into memory side by side."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """One chain of pages: a call and what is known of its rows before they come."""
@@ -49,7 +53,8 @@ def extract(
     if table.variants_repeat:
         return _read_repeating(reader, list(units))
     done = gone = 0
-    for _, present in overlap(client, units, reader.read):
+    workers = min(client.workers, _WORKERS_FOR_LONG_PAGES) if (endpoint.page_size or 0) > 1000 else client.workers
+    for _, present in overlap(workers, units, reader.read):
         done += 1
         gone += not present
     return Extracted(done, gone)

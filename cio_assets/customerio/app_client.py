@@ -204,9 +204,12 @@ def _query(query: Mapping[str, Any]) -> str:
 
 
 def _shown(call: Call) -> str:
-    """Method, template and the integer ids: what a log line or an error may say."""
-    ids = ", ".join(f"{name}={value}" for name, value in call.path_params.items() if type(value) is int)
-    return f"{call.method} {call.path}" + (f" ({ids})" if ids else "")
+    """Method and path with its integer ids: what a log line or an error may say. Other values stay a template."""
+    path = call.path
+    for name, value in call.path_params.items():
+        if type(value) is int:
+            path = path.replace(f"{{{name}}}", str(value))
+    return f"{call.method} {path}"
 
 
 def _personal(call: Call) -> list[str]:

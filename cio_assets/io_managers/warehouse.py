@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import pandas as pd
 import pyarrow as pa
 
 from cio_assets.catalog import TABLES, Refresh, Table
@@ -16,6 +15,9 @@ from cio_assets.settings import Settings
 from cio_assets.warehouse import Staged, Warehouse, load
 from cio_assets.warehouse.frames import replace_table
 from cio_assets.warehouse.load import Replace, create_view
+
+if TYPE_CHECKING:  # pandas is loaded where it is used: a sync does without its 45 MB
+    import pandas as pd
 
 
 def make_warehouse(settings: Settings) -> Warehouse:
@@ -71,7 +73,7 @@ class WarehouseIOManager(dg.IOManager):
                 metadata["dagster/partition_row_count"] = result.rows_in_slice
         elif isinstance(obj, ViewOver):
             metadata = {"dagster/row_count": create_view(self.warehouse, obj.view, obj.of)}
-        elif isinstance(obj, pa.Table | pd.DataFrame):
+        elif isinstance(obj, pa.Table) or _is_frame(type(obj)):
             schema, name = _schema_and_table(context.asset_key, self.warehouse)
             metadata = {"dagster/row_count": replace_table(self.warehouse, schema, name, obj)}
         else:
@@ -92,7 +94,12 @@ class WarehouseIOManager(dg.IOManager):
             window = context.asset_partitions_time_window
             where = f"created >= '{window.start.isoformat()}' AND created < '{window.end.isoformat()}'"
         rows = self.warehouse.read(name, list(columns) if columns else None, where, schema=schema)
-        return rows.to_pandas() if context.dagster_type.typing_type is pd.DataFrame else rows
+        return rows.to_pandas() if _is_frame(context.dagster_type.typing_type) else rows
+
+
+def _is_frame(type_: Any) -> bool:
+    """Whether this is `pandas.DataFrame`, told without loading pandas."""
+    return getattr(type_, "__name__", "") == "DataFrame" and type_.__module__.split(".")[0] == "pandas"
 
 
 def _schema_and_table(key: dg.AssetKey, warehouse: Warehouse) -> tuple[str, str]:

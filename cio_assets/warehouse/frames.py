@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
 from cio_assets.warehouse.database import ATTACHED, Warehouse, quoted
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def replace_table(warehouse: Warehouse, schema: str, name: str, rows: pa.Table | pd.DataFrame) -> int:
     """Replace a table by `rows`, columns and types as they come, in one transaction; answers the number of rows."""
-    frame = pa.Table.from_pandas(rows, preserve_index=False) if isinstance(rows, pd.DataFrame) else rows
+    frame = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
     target = f"{ATTACHED}.{quoted(schema)}.{quoted(name)}"
     with warehouse.transaction() as con:
         con.register("frame", frame)

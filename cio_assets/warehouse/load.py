@@ -68,7 +68,7 @@ def load(
         # On disk, not in memory: a million deliveries must not count against the memory limit.
         stage_file = staged.folder / "stage.duckdb"
         stage_file.unlink(missing_ok=True)
-        con.execute(f"ATTACH {literal(str(stage_file))} AS stage")
+        con.execute(f"ATTACH {literal(str(stage_file))} AS stage (ROW_GROUP_SIZE 20480)")
         try:
             _stage(con, table, staged)
             with warehouse.transaction(con):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,13 +77,13 @@ class Staging:
         with self._lock:
             self._pages += 1
             page = self._pages
-        lines = [_line({**row, PAGE: page}) for row in rows]
-        if not lines:
-            return
-        with self._lock:
-            self._rows.write(b"".join(lines))
-            self._row_count += len(lines)
-            self._longest = max(self._longest, *map(len, lines))
+        remaining = iter(rows)
+        # In pieces: a page may have 30 000 rows.
+        while lines := [_line({**row, PAGE: page}) for row in islice(remaining, 1000)]:
+            with self._lock:
+                self._rows.write(b"".join(lines))
+                self._row_count += len(lines)
+                self._longest = max(self._longest, *map(len, lines))
 
     def add_span(self, span: Mapping[str, Any]) -> None:
         """Add a span of a series that was read whole: its stored rows are replaced. Thread-safe."""

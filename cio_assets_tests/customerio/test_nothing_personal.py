@@ -51,7 +51,7 @@ def test_in_errors_and_logs(
     with pytest.raises(CustomerioError) as caught:
         make_client(max_attempts=2, timeout=(2, 0.3)).send(CALL)
     said = everything(caught.value) + caplog.text
-    assert "POST /v1/customers/{customer_id}/x/{campaign_id} (campaign_id=12)" in str(caught.value)
+    assert "POST /v1/customers/{customer_id}/x/12" in str(caught.value)
     for secret in SECRETS:
         assert secret not in said.replace("Authorization", ""), secret
 
@@ -72,7 +72,7 @@ def test_each_retry_is_one_line_with_template_reason_and_wait(
     client.send(CALL)
     lines = [record.getMessage() for record in caplog.records if record.name == "cio_assets.customerio"]
     assert len(lines) == 2
-    shown = "POST /v1/customers/{customer_id}/x/{campaign_id} (campaign_id=12)"
+    shown = "POST /v1/customers/{customer_id}/x/12"
     assert lines[0] == f"{shown}: attempt 1 of 8: HTTP 429, Retry-After 3 s; again in 3.0 s"
     assert lines[1].startswith(f"{shown}: attempt 2 of 8: the connection failed (")
 

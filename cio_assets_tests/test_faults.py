@@ -1,0 +1,160 @@
+"""The service misbehaves: the rows are the same, or the old ones stay and the message says why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cio_assets import sandbox
+from cio_assets_tests.conftest import Finished
+from cio_assets_tests.truth import KEYS, differences, live, stored
+
+START = (datetime.now(UTC) - timedelta(days=210)).date()
+Cli = Callable[..., Finished]
+
+
+def unequal(box: sandbox.Sandbox, warehouse: Path, tables: list[str]) -> list[str]:
+    """Differences of the tables with the truth; metrics as far back as the start."""
+    problems = []
+    for table in tables:
+        span = {}
+        if table in ("campaign_metrics", "campaign_action_metrics"):
+            first = datetime.combine(START.replace(day=1), datetime.min.time(), UTC)
+            span = {"start": int(first.timestamp()), "end": int(datetime.now(UTC).timestamp()) + 86_400}
+        name = {"customer_messages": "messages", "customer_activities": "activities"}.get(table, table)
+        expected = box.truth(name, **span)
+        if table == "customer_relationships":
+            expected = [{k: v for k, v in item.items() if k not in ("attributes", "timestamps")} for item in expected]
+        problems += differences(table, live(stored(warehouse, table)), expected)
+    return problems
+
+
+def test_two_percent_of_every_fault_change_nothing(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    kinds = ("500", "502", "503", "429", "reset", "truncated", "html", "overlap")
+    box.faults(rates=dict.fromkeys(kinds, 0.02) | {"stall": 0.02}, stall_seconds=1, seed=3)
+    done = cli(box, "sync", CIO_START_DATE=START.isoformat())
+    assert done.code == 0, done.text
+    assert {"500", "502", "503", "429", "reset", "html"} <= box.stats()["injected"].keys()
+    box.faults()
+    assert unequal(box, home / "warehouse.duckdb", sorted(KEYS)) == []
+
+
+def test_a_lasting_error_fails_its_asset_alone(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    tables = "campaigns,campaign_actions,campaign_action_metrics,broadcasts,snippets"
+    assert cli(box, "sync", "--select", tables).code == 0
+    before = stored(home / "warehouse.duckdb", "campaign_actions")
+    box.mutate("change_campaign")
+    box.faults(rules=[{"kind": "500", "path": "^/v1/campaigns/2/actions$"}])
+    done = cli(box, "sync", "--select", tables)
+    assert done.code == 1
+    assert "/v1/campaigns/2/actions" in done.out
+    assert "500" in done.out
+    assert "Failed: campaign_actions" in done.out
+    assert stored(home / "warehouse.duckdb", "campaign_actions") == before
+    # The others are of today: the campaign's change arrived, and the metrics were read from the actions of before.
+    assert unequal(box, home / "warehouse.duckdb", ["campaigns", "broadcasts", "snippets"]) == []
+
+
+def test_a_table_is_not_shortened_by_an_error_in_the_middle(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    assert cli(box, "sync", "--select", "customers,customer_attributes").code == 0
+    before = stored(home / "warehouse.duckdb", "customer_attributes")
+    box.faults(rules=[{"kind": "401", "method": "POST", "path": "^/v1/customers/attributes$", "after": 1}])
+    done = cli(box, "sync", "--select", "customers,customer_attributes")
+    assert done.code == 1
+    assert "CUSTOMERIO_APP_API_KEY" in done.out
+    assert stored(home / "warehouse.duckdb", "customer_attributes") == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"), [("401", ["CUSTOMERIO_APP_API_KEY", "CUSTOMERIO_REGION"]), ("403", ["permission"])]
+)
+def test_refused_credentials_stop_at_once_and_name_the_fix(
+    box: sandbox.Sandbox, cli: Cli, kind: str, says: list[str]
+) -> None:
+    box.faults(rules=[{"kind": kind, "path": ".*"}])
+    done = cli(box, "sync", "--select", "campaigns")
+    assert done.code == 1
+    assert all(word in done.out for word in says), done.out
+    assert box.stats()["requests"] == 1
+
+
+def test_a_wrong_key_is_told_from_a_missing_one(box: sandbox.Sandbox, cli: Cli) -> None:
+    wrong = cli(box, "sync", "--select", "campaigns", CUSTOMERIO_APP_API_KEY="not-the-key-4711")
+    assert wrong.code == 1
+    assert "401" in wrong.out
+    assert "not-the-key-4711" not in wrong.text
+    missing = cli(box, "sync", "--select", "campaigns", CUSTOMERIO_APP_API_KEY="")
+    assert missing.code == 2
+    assert "CUSTOMERIO_APP_API_KEY is not set" in missing.err
+
+
+def test_a_key_with_white_space_around_it_works(box: sandbox.Sandbox, cli: Cli) -> None:
+    assert cli(box, "sync", "--select", "campaigns", CUSTOMERIO_APP_API_KEY=f"  {box.app_key}\n").code == 0
+
+
+def test_a_parent_that_goes_away_in_the_middle_marks_its_children(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    assert cli(box, "sync", "--select", "campaigns,campaign_actions").code == 0
+    box.faults(rules=[{"kind": "vanish", "path": "^/v1/campaigns/2/"}])
+    done = cli(box, "sync", "--select", "campaigns,campaign_actions,campaign_metrics")
+    assert done.code == 0, done.text
+    rows = stored(home / "warehouse.duckdb", "campaign_actions")
+    assert {row["_deleted_at"] is not None for row in rows if row["campaign_id"] == 2} == {True}
+    assert {row["_deleted_at"] for row in rows if row["campaign_id"] != 2} == {None}
+    assert not [row for row in stored(home / "warehouse.duckdb", "campaign_metrics") if row["campaign_id"] == 2]
+
+
+def test_429_waits_for_retry_after(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    box.faults(rules=[{"kind": "429", "path": "^/v1/snippets$", "times": 1}])
+    assert cli(box, "sync", "--select", "snippets").code == 0
+    arrivals = [at for at, _ in box.stats(arrivals=True)["arrivals"]]
+    assert len(arrivals) == 2
+    assert arrivals[1] - arrivals[0] >= 1.0  # what the sandbox asked for
+    assert unequal(box, home / "warehouse.duckdb", ["snippets"]) == []
+
+
+@pytest.mark.parametrize("shape", ["wrapped", "mixed"])
+def test_attributes_come_with_and_without_their_wrapper(cli: Cli, home: Path, shape: str) -> None:
+    with sandbox.launch(people=150, campaigns=1, deliveries=50, app_rps=0, attributes_shape=shape) as box:
+        assert cli(box, "sync", "--select", "customers,customer_attributes").code == 0
+        assert unequal(box, home / "warehouse.duckdb", ["customer_attributes"]) == []
+
+
+def test_a_person_missing_from_the_batch_is_marked(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    assert cli(box, "sync", "--select", "customers,customer_attributes").code == 0
+    box.mutate("delete_people", count=3)
+    # Only the attributes are read: the list of people still names the three.
+    assert cli(box, "sync", "--select", "customer_attributes").code == 0
+    gone = [row for row in stored(home / "warehouse.duckdb", "customer_attributes") if row["_deleted_at"]]
+    assert len(gone) == 3
+    assert unequal(box, home / "warehouse.duckdb", ["customer_attributes"]) == []
+
+
+def test_an_empty_workspace_is_no_error(cli: Cli, home: Path) -> None:
+    with sandbox.launch(
+        people=0, campaigns=0, broadcasts=0, newsletters=0, segments=0, objects=0, deliveries=0, activities=0, app_rps=0
+    ) as box:
+        done = cli(box, "sync")
+        assert done.code == 0, done.text
+        assert box.stats()["violations"] == []
+        assert unequal(box, home / "warehouse.duckdb", ["customers", "messages", "campaigns", "objects"]) == []
+
+
+def test_relationships_from_the_people_tell_their_attributes(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    tables = "customers,object_types,objects,customer_relationships"
+    assert cli(box, "sync", "--select", tables, CIO_RELATIONSHIPS="people").code == 0
+    truth = box.truth("customer_relationships")
+    assert any(item["attributes"] for item in truth)
+    rows = live(stored(home / "warehouse.duckdb", "customer_relationships"))
+    assert differences("customer_relationships", rows, truth) == []
+
+
+def test_a_corrupt_answer_names_the_request(box: sandbox.Sandbox, cli: Cli) -> None:
+    box.faults(rules=[{"kind": "html", "path": "^/v1/workspaces$"}])
+    done = cli(box, "sync", "--select", "workspaces")
+    assert done.code == 1
+    assert "GET /v1/workspaces" in done.out
+    assert "<html" not in json.dumps(done.text)

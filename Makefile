@@ -25,7 +25,11 @@ test: install
 
 dev: install
 	@mkdir -p "$(DAGSTER_HOME)" && { [ -e "$(DAGSTER_HOME)/dagster.yaml" ] || cp dagster.yaml "$(DAGSTER_HOME)/"; }
-	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	@# From another folder: Dagster warns of a dagster.yaml beside it that is not the one in DAGSTER_HOME.
+	@# Its "superseded" warning is about `dg`, another program with the same effect.
+	cd "$(DAGSTER_HOME)" && CIO_ENV_FILE="$${CIO_ENV_FILE-$(CURDIR)/.env}" \
+	  PYTHONWARNINGS='ignore:Function `dev_command` is superseded' \
+	  "$(CURDIR)/$(BIN)/dagster" dev -w "$(CURDIR)/workspace.yaml" -h 127.0.0.1 -p $(PORT)
 
 lint: install
 	$(BIN)/ruff check .

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def main() -> int:
         return 2
     home.mkdir(parents=True, exist_ok=True)
     (home / DEMO_MARK).touch()
-    with tempfile.TemporaryDirectory() as elsewhere, sandbox.launch(app_rps=_RATE, **_WORLD) as box:
+    with sandbox.launch(app_rps=_RATE, **_WORLD) as box:
         # Nothing of a real workspace may reach the demo: not from the environment, not from .env.
         for name in [name for name in os.environ if name.startswith(("CUSTOMERIO_", "CIO_"))]:
             del os.environ[name]
@@ -64,13 +63,9 @@ def main() -> int:
             "CUSTOMERIO_APP_URL": box.url,
             "CUSTOMERIO_APP_API_KEY": box.app_key,
             "CIO_APP_RPS": str(_RATE * 0.9),
+            "CIO_ENV_FILE": os.devnull,
         }
-        back = Path.cwd()
-        os.chdir(elsewhere)
-        try:
-            settings = load_settings()
-        finally:
-            os.chdir(back)
+        settings = load_settings()
         console.print(
             f"A local Customer.io runs at {box.url}: {_WORLD['people']:,} people, {_WORLD['campaigns']} campaigns. It "
             f"and the client are set to {_RATE} requests a second; the real service allows 10.\n",

@@ -42,7 +42,6 @@ class Settings(BaseSettings):
     """The settings of one workspace (section 2 of the design names the variables)."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -58,10 +57,11 @@ class Settings(BaseSettings):
     app_url: str | None = Field(None, validation_alias="CUSTOMERIO_APP_URL")
     track_url: str | None = Field(None, validation_alias="CUSTOMERIO_TRACK_URL")
     warehouse_uri: SecretStr | None = Field(None, validation_alias="CIO_WAREHOUSE")
+    data_path: str | None = Field(None, validation_alias="CIO_DATA_PATH")
     warehouse_schema: str = Field("customerio", validation_alias="CIO_SCHEMA")
     start: Annotated[date | None, BeforeValidator(_iso_date)] = Field(None, validation_alias="CIO_START_DATE")
-    app_rps: float = Field(10, gt=0, validation_alias="CIO_APP_RPS")
-    track_rps: float = Field(100, gt=0, validation_alias="CIO_TRACK_RPS")
+    app_rps: float = Field(10, gt=0, allow_inf_nan=False, validation_alias="CIO_APP_RPS")
+    track_rps: float = Field(100, gt=0, allow_inf_nan=False, validation_alias="CIO_TRACK_RPS")
     relationships: Annotated[Literal["cheapest", "people"], BeforeValidator(_lower)] = Field(
         "cheapest", validation_alias="CIO_RELATIONSHIPS"
     )
@@ -86,16 +86,23 @@ class Settings(BaseSettings):
             return None
         uri = value.get_secret_value()
         scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
+        if scheme:
+            uri = scheme[0].lower() + uri[scheme.end() :]
         if scheme and scheme[1].lower() not in ("md", "ducklake", "postgres", "postgresql"):
             raise ValueError(f"starts with '{scheme[1]}:', which is no warehouse we can attach: give {WAREHOUSE_FORMS}")
         if not scheme:
             path = Path(uri).expanduser()
-            if path.is_dir():
+            try:
+                folder = path.is_dir()
+                existing = next((parent for parent in path.absolute().parents if parent.exists()), path)
+                writable = existing.is_dir() and os.access(existing, os.W_OK)
+            except PermissionError:
+                folder = writable = False
+            if folder:
                 raise ValueError(f"names a folder: give {WAREHOUSE_FORMS}")
-            existing = next(parent for parent in path.absolute().parents if parent.exists())
-            if not existing.is_dir() or not os.access(existing, os.W_OK):
+            if not writable:
                 raise ValueError(f"names a file in a folder that cannot be written: give {WAREHOUSE_FORMS}")
-        return value
+        return SecretStr(uri)
 
     @field_validator("warehouse_schema")
     @classmethod
@@ -154,9 +161,13 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the environment and `.env`; raises `SettingsError` with one sentence for each wrong variable."""
+    """Read the environment and `.env` (or the file CIO_ENV_FILE names).
+
+    Raises `SettingsError` with one sentence for each wrong variable.
+    """
+    source: dict[str, object] = {"_env_file": os.environ.get("CIO_ENV_FILE", ".env")}
     try:
-        return Settings(**overrides)  # pyright: ignore[reportArgumentType]  # the overrides are validated by pydantic
+        return Settings(**source | overrides)  # pyright: ignore[reportArgumentType]  # the overrides are validated by pydantic
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(dict(problem)) for problem in error.errors())) from None
 
@@ -166,6 +177,6 @@ def _sentence(problem: dict) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "literal_error":
         message = f"must be {problem['ctx']['expected'].replace(chr(39), '')}"
-    elif problem["type"] in ("float_parsing", "greater_than"):
+    elif problem["type"] in ("float_parsing", "greater_than", "finite_number"):
         message = "must be a number of requests per second greater than 0"
     return f"{variable} {message}."

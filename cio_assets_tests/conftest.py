@@ -34,6 +34,7 @@ def environment(home: Path, box: sandbox.Sandbox | None = None, **extra: str) ->
     """A clean environment: nothing of the developer's own settings, rates that do not slow a test."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CIO_", "CUSTOMERIO_"))}
     kept |= {"DAGSTER_HOME": str(home), "CIO_APP_RPS": "100000", "COLUMNS": "160", "PYTHONUNBUFFERED": "1"}
+    kept |= {"CIO_ENV_FILE": os.devnull}
     if box:
         kept |= {"CUSTOMERIO_APP_URL": box.url, "CUSTOMERIO_APP_API_KEY": box.app_key}
     return kept | extra

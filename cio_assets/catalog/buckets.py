@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -64,7 +65,8 @@ def shift_from(period: str, first: datetime, steps: int) -> datetime:
     if period != "months":
         return first + steps * _LENGTHS[period]
     month = first.year * 12 + first.month - 1 + steps
-    return first.replace(year=month // 12, month=month % 12 + 1)
+    year, number = month // 12, month % 12 + 1
+    return first.replace(year=year, month=number, day=min(first.day, monthrange(year, number)[1]))
 
 
 def parse_echo(text: object) -> datetime | None:
@@ -73,7 +75,10 @@ def parse_echo(text: object) -> datetime | None:
     if not found:
         return None
     zone = "+00:00" if found[3] in (None, "Z") else found[3]
-    return datetime.fromisoformat(f"{found[1]}T{found[2]}{zone}").astimezone(UTC)
+    try:
+        return datetime.fromisoformat(f"{found[1]}T{found[2]}{zone}").astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def _midnight(day: date, zone: ZoneInfo | None) -> datetime:

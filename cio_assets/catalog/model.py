@@ -131,7 +131,7 @@ class Table:
     series: Literal[1, 2] | None = None
     """Version of the metrics endpoint: 1 (last steps, US Eastern) or 2 (any window, UTC)."""
     clean: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = field(default_factory=dict)
-    """(value, row) -> value: what must be changed in a column before it is stored."""
+    """(value or None, row) -> value: what must be changed in a column before it is stored."""
     requests: str = ""
     """The documented minimum of requests of a full read."""
 

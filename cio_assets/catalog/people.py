@@ -30,13 +30,14 @@ _PERSON = """
 """
 
 
-def _category(answered: str, row: Mapping[str, Any]) -> str:
+def _category(answered: str | None, row: Mapping[str, Any]) -> str:
     """The API's word for the list (`spam` for `spam_reports`), or the list's own name where the word means another.
 
     The specs disagree on the words for blocks and invalid emails (customerio-api.md, section 11); one word for two
     lists must not merge their rows.
     """
-    return answered if str(row["suppression_type"]).startswith(answered) else row["suppression_type"]
+    asked = str(row["suppression_type"])
+    return answered if answered and asked.startswith(answered) else asked
 
 
 TABLES = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import orjson
 
 from cio_assets.catalog.model import Column, Table, Type
 
@@ -25,13 +25,10 @@ def _to_int(value: Any) -> int:
         raise _Misfit
     if isinstance(value, int):
         number = value
-    elif isinstance(value, float) and value.is_integer():
+    elif (isinstance(value, float) and value.is_integer()) or (
+        isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,19}", value, re.ASCII)
+    ):
         number = int(value)
-    elif isinstance(value, str):
-        try:
-            number = int(value)
-        except ValueError:
-            raise _Misfit from None
     else:
         raise _Misfit
     if not -(2**63) <= number < 2**63:
@@ -55,7 +52,7 @@ def _to_bool(value: Any) -> bool:
 
 
 def _to_text(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 _CONVERT: dict[Type, Callable[[Any], Any]] = {
@@ -77,6 +74,10 @@ class Shaper:
         self._other = [(c, _CONVERT[c.type]) for c in table.columns if c.name not in plain_columns]
         self._plain_keys = frozenset(key for _, key, _ in self._plain)
         not_kept = (tuple(path.split(".")) for path in table.not_kept)
+        self._elsewhere = {
+            column.name: frozenset(path for other in table.columns if other is not column for path in other.paths)
+            for column, _ in self._other
+        }
         self._paths = frozenset((*not_kept, *(path for column, _ in self._other for path in column.paths)))
 
     def row(self, item: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,28 +98,47 @@ class Shaper:
                 except _Misfit:
                     extra[key] = value
         for column, convert in self._other:
-            row[column.name] = _first(item, column, convert, extra)
+            row[column.name] = self._first(item, column, convert, extra)
         if item.keys() - self._plain_keys:
             _keep_unknown(item, self._plain_keys, self._paths, extra)
-        row.update((name, value) for name, value in given.items() if name in row)
+        row.update((name, value) for name, value in given.items() if name in row and value not in (None, ""))
         self._finish(row)
         row["_extra"] = extra or None
         return row
+
+    def _first(self, item: dict, column: Column, convert: Callable[[Any], Any], extra: dict[str, Any]) -> Any:
+        """The first value present (an empty text counts as absent); others that differ are kept in `extra`."""
+        chosen: Any = None
+        for path in column.paths:
+            value = _at(item, path)
+            if value is None or value == "":
+                continue
+            try:
+                converted = convert(value)
+            except _Misfit:
+                extra[".".join(path)] = value
+                continue
+            if chosen is None:
+                chosen = converted
+            # Kept where no other column takes it anyway (`attributes` takes attributes.cio_id).
+            elif chosen != converted and not any(path[:n] in self._elsewhere[column.name] for n in (1, 2)):
+                extra[".".join(path)] = value
+        return chosen
 
     def _object(self, item: Any) -> dict[str, Any]:
         endpoint = self._table.endpoint
         if endpoint and endpoint.wrap:
             item = {endpoint.wrap: item}
-        elif endpoint and endpoint.unwrap and isinstance(item, Mapping):
-            item = item.get(endpoint.unwrap, item)
+        elif endpoint and endpoint.unwrap and isinstance(item, dict) and isinstance(item.get(endpoint.unwrap), dict):
+            beside = {key: value for key, value in item.items() if key != endpoint.unwrap}
+            item = beside | item[endpoint.unwrap]
         if not isinstance(item, dict):
             raise RowInvalid(f"{self._table.name}: the API sent an item that is no object ({type(item).__name__})")
         return item
 
     def _finish(self, row: dict[str, Any]) -> None:
         for name, clean in self._table.clean.items():
-            if row[name] is not None:
-                row[name] = clean(row[name], row)
+            row[name] = clean(row[name], row)
         for name in self._table.key:
             if row[name] is None or row[name] == "":
                 raise RowInvalid(f"{self._table.name}: the API sent an item without its key column '{name}'")
@@ -130,25 +150,6 @@ def _at(item: Any, path: tuple[str, ...]) -> Any:
             return None
         item = item.get(key)
     return item
-
-
-def _first(item: dict, column: Column, convert: Callable[[Any], Any], extra: dict[str, Any]) -> Any:
-    """The first value present (an empty text counts as absent); others that differ are kept in `extra`."""
-    chosen: Any = None
-    for path in column.paths:
-        value = _at(item, path)
-        if value is None or value == "":
-            continue
-        try:
-            converted = convert(value)
-        except _Misfit:
-            extra[".".join(path)] = value
-            continue
-        if chosen is None:
-            chosen = converted
-        elif chosen != converted and path[0] != "attributes":
-            extra[".".join(path)] = value
-    return chosen
 
 
 def _keep_unknown(

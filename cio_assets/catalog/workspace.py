@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import re
 
 from cio_assets.catalog.model import Endpoint, Refresh, Table, columns
 
@@ -15,8 +15,15 @@ def without_credentials(url: str) -> str:
     >>> without_credentials("https://ann:secret@example.com:8080/hook?x=1")
     'https://example.com:8080/hook?x=1'
     """
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    scheme, slashes, rest = url.partition("//")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        return scheme + slashes + authority.rpartition("@")[2] + rest[len(authority) :]
+    # A password may hold / ? # unescaped: what stands behind the colon is then no port.
+    port = "" if authority.startswith("[") else authority.partition(":")[2]
+    if slashes and "@" in rest and port and not port.isdigit():
+        return scheme + slashes + rest.rpartition("@")[2]
+    return url
 
 
 TABLES = (
@@ -127,7 +134,7 @@ TABLES = (
         refresh=Refresh.SNAPSHOT,
         docs="reporting-webhooks/listWebhooks/",
         endpoint=Endpoint(path="/v1/reporting_webhooks", items="reporting_webhooks"),
-        clean={"endpoint": lambda url, _: without_credentials(url)},
+        clean={"endpoint": lambda url, _: url and without_credentials(url)},
         requests="1",
     ),
     Table(

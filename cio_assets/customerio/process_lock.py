@@ -1,16 +1,13 @@
-"""A lock file that several processes queue for in order, and a few bytes of state inside it.
-
-`flock` where there is one: the kernel wakes the first of the queue, where polling (all that the package `filelock`
-offers, used on other systems) lets a busy process take every turn. Either is freed by the kernel when its holder dies.
-"""
+"""A lock file that several processes queue for in order, and a few bytes of state inside it."""
 
 import contextlib
 import os
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import orjson
+
+from cio_assets.turns import locked
 
 from .errors import LimiterUnavailable
 
@@ -29,7 +26,11 @@ class LockedFile:
         """Waits for the lock, in order of arrival. Raises LimiterUnavailable if the file cannot be used."""
         descriptor = self._open()
         try:
-            with self._locked(descriptor):
+            with contextlib.ExitStack() as held:
+                try:
+                    held.enter_context(locked(descriptor, self._path))
+                except OSError as error:
+                    raise self._unavailable(error) from None
                 yield State(descriptor)
         finally:
             os.close(descriptor)
@@ -45,25 +46,6 @@ class LockedFile:
                 return os.open(self._path, flags, 0o666)
         except OSError as error:
             raise self._unavailable(error) from None
-
-    @contextlib.contextmanager
-    def _locked(self, descriptor: int) -> Generator[None, None, None]:
-        if sys.platform == "win32":
-            from filelock import FileLock  # noqa: PLC0415 - only this branch needs it
-
-            with FileLock(f"{self._path}.lock", poll_interval=0.005):
-                yield
-        else:
-            import fcntl  # noqa: PLC0415 - not there on Windows
-
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            except OSError as error:
-                raise self._unavailable(error) from None
-            try:
-                yield
-            finally:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def _unavailable(self, error: OSError) -> LimiterUnavailable:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__

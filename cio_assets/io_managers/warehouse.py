@@ -22,7 +22,9 @@ if TYPE_CHECKING:  # pandas is loaded where it is used: a sync does without its 
 
 def make_warehouse(settings: Settings) -> Warehouse:
     """The warehouse of the settings."""
-    return Warehouse(settings.warehouse, settings.warehouse_schema, scratch=settings.staging_dir)
+    return Warehouse(
+        settings.warehouse, settings.warehouse_schema, scratch=settings.staging_dir, data_path=settings.data_path
+    )
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class WarehouseIOManager(dg.IOManager):
         elif isinstance(obj, ViewOver):
             metadata = {"dagster/row_count": create_view(self.warehouse, obj.view, obj.of)}
         elif isinstance(obj, pa.Table) or _is_frame(type(obj)):
+            if context.has_asset_partitions:
+                raise dg.Failure(
+                    f"{context.asset_key.to_user_string()} is partitioned, and a frame replaces the whole table: write "
+                    "partitions with SQL (dagster-duckdb's DuckDBResource), or leave the partitions out."
+                )
             schema, name = _schema_and_table(context.asset_key, self.warehouse)
             metadata = {"dagster/row_count": replace_table(self.warehouse, schema, name, obj)}
         else:
@@ -88,7 +95,7 @@ class WarehouseIOManager(dg.IOManager):
         schema, name = _schema_and_table(context.asset_key, self.warehouse)
         metadata: Mapping[str, Any] = context.definition_metadata or {}
         columns = metadata.get("columns")
-        table = TABLES.get(name)
+        table = TABLES.get(name) if schema == self.warehouse.schema else None
         where = None
         if table and table.refresh is Refresh.WINDOW and context.has_asset_partitions:
             window = context.asset_partitions_time_window

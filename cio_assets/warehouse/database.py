@@ -6,14 +6,15 @@ import hashlib
 import importlib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from filelock import FileLock
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random_exponential
+
+from cio_assets.turns import turn
 
 ATTACHED = "wh"
 _BUSY = r"(?i).*(could not set lock on file|conflicting lock|used by another process|database is locked).*"
@@ -37,7 +38,8 @@ class Warehouse:
     """Opens the warehouse for as long as a block runs, one block at a time on this machine.
 
     `uri` is a file path, `md:…`, `ducklake:…` or `postgres:…`; `schema` holds the synced tables. `scratch` is a folder
-    for spilled and temporary data; `memory_limit` bounds what DuckDB keeps in memory.
+    for spilled and temporary data; `memory_limit` bounds what DuckDB keeps in memory; `busy_seconds` is how long to
+    wait for other programs that hold the file; `data_path` is where a new DuckLake keeps its Parquet files.
     """
 
     def __init__(
@@ -48,21 +50,22 @@ class Warehouse:
         scratch: Path,
         memory_limit: str = "128MB",
         busy_seconds: float = 120,
+        data_path: str | None = None,
     ) -> None:
         self.uri = uri
         self.schema = schema
         self.scratch = scratch
         self._memory_limit = memory_limit
         self._busy_seconds = busy_seconds
-        self.kind = (re.match(r"(md|ducklake|postgres|postgresql):", uri) or ["", "duckdb"])[1]
+        scheme = (re.match(r"(md|ducklake|postgres|postgresql):", uri, re.IGNORECASE) or ["", "duckdb"])[1].lower()
+        self.kind = "postgres" if scheme == "postgresql" else scheme
+        self._data_path = data_path
         self.label = uri if self.kind == "duckdb" else f"{self.kind}:…"
-        scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self.kind == "duckdb":
-            lock = Path(uri).with_name(Path(uri).name + ".lock")
-        else:
-            lock = scratch / f"warehouse-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
         # Writers queue here, fairly and briefly: DuckDB's own lock has no queue (dagster-facts.md).
-        self._lock = FileLock(lock, timeout=3600, poll_interval=0.02, mode=0o600, is_singleton=True)
+        if self.kind == "duckdb":
+            self._lock = Path(uri).with_name(Path(uri).name + ".lock")
+        else:
+            self._lock = scratch / f"warehouse-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
 
     def scratch_connection(self) -> duckdb.DuckDBPyConnection:
         """A connection to nothing but memory and the scratch folder."""
@@ -156,20 +159,16 @@ class Warehouse:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        try:
-            with self._lock:
-                yield
-        except TimeoutError:
-            raise WarehouseError(
-                f"The warehouse {self.label} was busy for an hour: see which program holds {self._lock.lock_file}."
-            ) from None
-        except OSError as error:
-            if error.filename is not None and str(error.filename) == str(self._lock.lock_file):
-                raise WarehouseError(
-                    f"CIO_WAREHOUSE: the folder of {self.label} cannot be written ({error.strerror}): "
-                    "give a path in a folder that can."
-                ) from None
-            raise
+        with ExitStack() as held:
+            try:
+                for folder in (self.scratch, self._lock.parent):
+                    folder.mkdir(parents=True, exist_ok=True, mode=0o700 if folder == self.scratch else 0o777)
+                held.enter_context(turn(self._lock))
+            except OSError as error:
+                ours = str(error.filename).startswith(str(self.scratch))
+                what = f"DAGSTER_HOME: {self.scratch}" if ours else f"CIO_WAREHOUSE: the folder of {self.label}"
+                raise WarehouseError(f"{what} cannot be written ({error.strerror}): give one that can.") from None
+            yield
 
     def _attach(self, con: duckdb.DuckDBPyConnection) -> None:
         statement = f"ATTACH {literal(self.uri)} AS {ATTACHED}"
@@ -177,10 +176,12 @@ class Warehouse:
             _extension(con, "ducklake")
             if "postgres" in self.uri:
                 _extension(con, "postgres_scanner")
-        elif self.kind in ("postgres", "postgresql"):
+        elif self.kind == "postgres":
             _extension(con, "postgres_scanner")
-            dsn = self.uri if self.uri.startswith("postgresql://") or "//" in self.uri else self.uri.partition(":")[2]
+            dsn = self.uri if "//" in self.uri else self.uri.partition(":")[2]
             statement = f"ATTACH {literal(dsn)} AS {ATTACHED} (TYPE postgres)"
+        if self.kind == "ducklake" and self._data_path:
+            statement += f" (DATA_PATH {literal(self._data_path)})"
         try:
             for attempt in Retrying(
                 retry=retry_if_exception_message(match=_BUSY),
@@ -207,6 +208,8 @@ class Warehouse:
         if self.kind == "duckdb":
             reason = text.splitlines()[0]
             return f"CIO_WAREHOUSE: {self.label} cannot be opened as a DuckDB database: {reason}"
+        if "DATA_PATH" in text:
+            return "CIO_DATA_PATH is not set: a new DuckLake needs a folder or bucket for its Parquet files."
         return (
             f"CIO_WAREHOUSE: the {self.kind} warehouse cannot be attached ({type(error).__name__}): check host, "
             "database, user and password, and that it can be reached from here."

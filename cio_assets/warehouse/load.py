@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from cio_assets.catalog import Refresh, Table, Type
+from cio_assets.catalog import Column, Refresh, Table, Type
 from cio_assets.warehouse.database import Warehouse, WarehouseError, literal, quoted
 from cio_assets.warehouse.staging import PAGE, Staged
 
@@ -74,7 +74,7 @@ def load(
             with warehouse.transaction(con):
                 create_table(warehouse, con, table)
                 marked = _APPLY[table.refresh](con, table, warehouse.qualified(table.name), synced_at, replace)
-                _insert(con, table, warehouse.qualified(table.name), synced_at)
+                _insert(con, table, warehouse, synced_at)
                 live = "WHERE _deleted_at IS NULL" if table.tombstones else ""
                 (total,) = _one(con, f"SELECT count(*) FROM {warehouse.qualified(table.name)} {live}")
             slice_rows, unknown = _one(con, "SELECT count(*), count(_extra) FROM stage.staged")
@@ -91,13 +91,20 @@ def create_view(warehouse: Warehouse, view: Table, of: Table) -> int:
     """Make or replace a view over the table `of` (made too where it is not there yet); answers its number of rows."""
     if view.view is None:
         raise ValueError(f"{view.name} is not a view")
-    with warehouse.transaction() as con:
-        create_table(warehouse, con, of)
-        # Unqualified on purpose: it must work under whatever name a reader attaches the database.
-        con.execute(
-            f"CREATE OR REPLACE VIEW {quoted(view.name)} AS SELECT * FROM {quoted(of.name)} WHERE {view.view.where}"
-        )
-        (count,) = _one(con, f"SELECT count(*) FROM {quoted(view.name)}")
+    # Unqualified on purpose: it must work under whatever name a reader attaches the database. Postgres itself must
+    # be told the schema.
+    source = f"{quoted(warehouse.schema)}.{quoted(of.name)}" if warehouse.kind == "postgres" else quoted(of.name)
+    try:
+        with warehouse.transaction() as con:
+            create_table(warehouse, con, of)
+        with warehouse.transaction() as con:
+            con.execute(f"CREATE OR REPLACE VIEW {quoted(view.name)} AS SELECT * FROM {source} WHERE {view.view.where}")
+            (count,) = _one(con, f"SELECT count(*) FROM {quoted(view.name)}")
+    except duckdb.Error as error:
+        raise WarehouseError(
+            f"The view {warehouse.schema}.{view.name} could not be made ({type(error).__name__}). If a table of that "
+            "name is there, another tool made it: rename it, or set CIO_SCHEMA to a schema of our own."
+        ) from None
     return count
 
 
@@ -185,10 +192,17 @@ def _delete_staged_keys(con: duckdb.DuckDBPyConnection, table: Table, target: st
     )
 
 
-def _insert(con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime) -> None:
-    names = ", ".join(quoted(column.name) for column in table.columns)
+def _insert(con: duckdb.DuckDBPyConnection, table: Table, warehouse: Warehouse, synced_at: datetime) -> None:
+    def value(column: Column) -> str:
+        name = quoted(column.name)
+        if warehouse.kind == "postgres" and column.type is Type.TEXT:
+            return f"replace({name}, chr(0), '') AS {name}"  # Postgres has no text with NUL
+        return name
+
+    values = ", ".join(map(value, table.columns))
     con.execute(
-        f"INSERT INTO {target} BY NAME SELECT {names}, _extra, ?::TIMESTAMPTZ AS _synced_at FROM stage.staged",
+        f"INSERT INTO {warehouse.qualified(table.name)} BY NAME "
+        f"SELECT {values}, _extra, ?::TIMESTAMPTZ AS _synced_at FROM stage.staged",
         [synced_at],
     )
 

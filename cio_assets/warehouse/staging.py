@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -112,7 +113,8 @@ def _private(path: Path) -> IO[bytes]:
 def _sweep(directory: Path) -> None:
     """Remove what killed runs left behind."""
     for folder in directory.iterdir():
-        if folder.is_dir() and folder.name != "spill":
-            newest = max((path.stat().st_mtime for path in folder.glob("*")), default=folder.stat().st_mtime)
-            if newest < time.time() - _STALE_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):  # loaded and removed by its own run meanwhile
+            if folder.is_dir() and folder.name != "spill":
+                newest = max((path.stat().st_mtime for path in folder.glob("*")), default=folder.stat().st_mtime)
+                if newest < time.time() - _STALE_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)

@@ -162,7 +162,7 @@ TABLES = (
             {_SCHEDULED}
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="broadcasts/listBroadcasts/",
+        docs="broadcasts/",
         endpoint=Endpoint(path="/v1/broadcasts", items="broadcasts"),
         requests="1",
     ),
@@ -173,7 +173,7 @@ TABLES = (
         key=("broadcast_id", "id"),
         columns=columns(f"broadcast_id int\nid int\n{_ACTION}"),
         refresh=Refresh.SNAPSHOT,
-        docs="broadcasts/listBroadcastActions/",
+        docs="broadcasts/",
         endpoint=Endpoint(path="/v1/broadcasts/{broadcast_id}/actions", items="actions", paging="cursor"),
         parent=Parent(table="broadcasts", columns={"id": "broadcast_id"}),
         requests="Σ broadcasts ⌈actions ÷ 10⌉, at least 1 each",
@@ -199,7 +199,7 @@ TABLES = (
             subject text
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="newsletters/listNewsletters/",
+        docs="newsletters/",
         endpoint=Endpoint(path="/v1/newsletters", items="newsletters", paging="cursor", page_size=100),
         requests="⌈newsletters ÷ 100⌉",
     ),
@@ -210,7 +210,7 @@ TABLES = (
         key=("id",),
         columns=columns(f"newsletter_id int\nid int\ndeduplicate_id text\nname text\n{_CONTENT}"),
         refresh=Refresh.SNAPSHOT,
-        docs="newsletters/listNewsletterVariants/",
+        docs="newsletters/",
         endpoint=Endpoint(path="/v1/newsletters/{newsletter_id}/contents", items="contents"),
         parent=Parent(table="newsletters", columns={"id": "newsletter_id"}),
         requests="newsletters",
@@ -222,7 +222,7 @@ TABLES = (
         key=("newsletter_id", "id"),
         columns=columns("newsletter_id int\nid int\nname text\nlabel text\nwinner bool\ncontent_ids json"),
         refresh=Refresh.SNAPSHOT,
-        docs="newsletters/getNewsletterTestGroups/",
+        docs="newsletters/",
         endpoint=Endpoint(path="/v1/newsletters/{newsletter_id}/test_groups", items="test_groups"),
         parent=Parent(table="newsletters", columns={"id": "newsletter_id"}),
         requests="newsletters",
@@ -245,7 +245,7 @@ TABLES = (
             updated_at time
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="transactional/listTransactional/",
+        docs="transactional/",
         # The envelope is `messages`, not `transactional`.
         endpoint=Endpoint(path="/v1/transactional", items="messages"),
         requests="1",
@@ -258,7 +258,7 @@ TABLES = (
         key=("id",),
         columns=DELIVERY,
         refresh=Refresh.WINDOW,
-        docs="messages/listMessages/",
+        docs="messages/",
         endpoint=Endpoint(
             path="/v1/messages",
             items="messages",
@@ -268,10 +268,10 @@ TABLES = (
         ),
         requests="Σ slices ⌈deliveries ÷ 1000⌉, at least 1 for every 180 days",
     ),
-    _delivery_view("campaign_messages", "campaigns", "campaign_id IS NOT NULL", "campaigns/getCampaignMessages/"),
-    _delivery_view("broadcast_messages", "broadcasts", "broadcast_id IS NOT NULL", "broadcasts/listBroadcastMessages/"),
+    _delivery_view("campaign_messages", "campaigns", "campaign_id IS NOT NULL", "campaigns/"),
+    _delivery_view("broadcast_messages", "broadcasts", "broadcast_id IS NOT NULL", "broadcasts/"),
     _delivery_view(
-        "newsletter_messages", "newsletters", "newsletter_id IS NOT NULL", "newsletters/getNewsletterDeliveries/"
+        "newsletter_messages", "newsletters", "newsletter_id IS NOT NULL", "newsletters/"
     ),
-    _delivery_view("customer_messages", "people", "cio_id IS NOT NULL", "customers/getPersonMessages/"),
+    _delivery_view("customer_messages", "people", "cio_id IS NOT NULL", "customers/"),
 )

@@ -56,7 +56,7 @@ TABLES = (
         "campaigns",
         {"id": "campaign_id"},
         2,
-        "campaigns/campaignMetrics/",
+        "campaigns/",
     ),
     _metrics(
         "campaign_action_metrics",
@@ -65,7 +65,7 @@ TABLES = (
         "campaign_actions",
         {"campaign_id": "campaign_id", "id": "action_id"},
         2,
-        "campaigns/campaignActionMetrics/",
+        "campaigns/",
     ),
     _metrics(
         "broadcast_metrics",
@@ -74,7 +74,7 @@ TABLES = (
         "broadcasts",
         {"id": "broadcast_id"},
         1,
-        "broadcasts/broadcastMetrics/",
+        "broadcasts/",
     ),
     _metrics(
         "broadcast_action_metrics",
@@ -83,7 +83,7 @@ TABLES = (
         "broadcast_actions",
         {"broadcast_id": "broadcast_id", "id": "action_id"},
         1,
-        "broadcasts/broadcastActionMetrics/",
+        "broadcasts/",
     ),
     _metrics(
         "newsletter_metrics",
@@ -92,7 +92,7 @@ TABLES = (
         "newsletters",
         {"id": "newsletter_id"},
         1,
-        "newsletters/newsletterMetrics/",
+        "newsletters/",
         beside=("type text",),  # the newsletter's channel, which only this answer tells
     ),
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-DOCS = "https://docs.customer.io/integrations/api/app/tag/"
+DOCS = "https://docs.customer.io/integrations/api/app/"
 
 
 class Type(StrEnum):
@@ -116,7 +116,7 @@ class Table:
     columns: tuple[Column, ...]
     refresh: Refresh
     docs: str
-    """Page of the official reference, below `DOCS`."""
+    """Page of the official reference, where its address is known; else its first page."""
     endpoint: Endpoint | None = None
     parent: Parent | None = None
     other_side: tuple[Endpoint, Parent] | None = None
@@ -148,7 +148,7 @@ class Table:
     @property
     def docs_url(self) -> str:
         """Address of the API's own page."""
-        return DOCS + self.docs
+        return f"{DOCS}tag/{self.docs}" if self.docs else DOCS
 
     @property
     def parents(self) -> tuple[Parent, ...]:

@@ -48,7 +48,7 @@ TABLES = (
         key=("cio_id",),
         columns=columns(_PERSON),
         refresh=Refresh.SNAPSHOT,
-        docs="customers/getPeopleFilter/",
+        docs="customers/",
         endpoint=Endpoint(
             path="/v1/customers",
             method="POST",
@@ -75,7 +75,7 @@ TABLES = (
             devices json
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="customers/getPeopleById/",
+        docs="customers/",
         endpoint=Endpoint(
             path="/v1/customers/attributes",
             method="POST",
@@ -94,7 +94,7 @@ TABLES = (
         key=("id",),
         columns=ACTIVITY,
         refresh=Refresh.MERGE,
-        docs="activities/listActivities/",
+        docs="activities/",
         endpoint=Endpoint(path="/v1/activities", items="activities", paging="cursor_stop_on_empty", page_size=100),
         # The first read covers deleted people too. That it covers everybody else as well is nowhere stated, so the
         # second read proves it with one page, or else reads on.
@@ -109,7 +109,7 @@ TABLES = (
         key=("id",),
         columns=ACTIVITY,
         refresh=Refresh.VIEW,
-        docs="customers/getPersonActivities/",
+        docs="customers/",
         view=View(of="activities", where="cio_id IS NOT NULL"),
         requests="0",
     ),
@@ -129,7 +129,7 @@ TABLES = (
         """),
         not_kept=("identifiers.id", "identifiers.email", "object_type_disabled"),
         refresh=Refresh.SNAPSHOT,
-        docs="objects/getObjectRelationships/",
+        docs="objects/",
         endpoint=Endpoint(
             # By cio_object_id: an object_id may hold a slash, which not every server tells from the path's own.
             path="/v1/objects/{object_type_id}/{cio_object_id}/relationships",
@@ -171,7 +171,7 @@ TABLES = (
             enabled bool
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="objects/getObjectTypes/",
+        docs="objects/",
         endpoint=Endpoint(path="/v1/object_types", items="types"),
         requests="1",
     ),
@@ -186,7 +186,7 @@ TABLES = (
             cio_object_id text < cio_object_id | identifiers.cio_object_id
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="objects/getObjectsFilter/",
+        docs="objects/",
         endpoint=Endpoint(
             path="/v1/objects",
             method="POST",
@@ -229,7 +229,7 @@ TABLES = (
             updated_at time
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="segments/listSegments/",
+        docs="segments/",
         endpoint=Endpoint(path="/v1/segments", items="segments"),
         requests="1",
     ),
@@ -240,7 +240,7 @@ TABLES = (
         key=("segment_id", "cio_id"),
         columns=columns(f"segment_id int\n{_PERSON}"),
         refresh=Refresh.SNAPSHOT,
-        docs="segments/getSegmentMembership/",
+        docs="segments/",
         endpoint=Endpoint(
             path="/v1/segments/{segment_id}/membership", items="identifiers", paging="cursor", page_size=30_000
         ),
@@ -254,7 +254,7 @@ TABLES = (
         key=("segment_id",),
         columns=columns("segment_id int\ncampaigns json\nsent_newsletters json\ndraft_newsletters json"),
         refresh=Refresh.SNAPSHOT,
-        docs="segments/getSegmentDependencies/",
+        docs="segments/",
         endpoint=Endpoint(path="/v1/segments/{segment_id}/used_by", items="used_by"),
         parent=Parent(table="segments", columns={"id": "segment_id"}),
         requests="segments",
@@ -274,7 +274,7 @@ TABLES = (
             suppression_type text
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="esp-suppression/getSuppressionByType/",
+        docs="",
         endpoint=Endpoint(
             path="/v1/esp/suppression/{suppression_type}",
             items="suppressions",

@@ -42,7 +42,7 @@ TABLES = (
             objects int
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="workspaces/listWorkspaces/",
+        docs="workspaces/",
         endpoint=Endpoint(path="/v1/workspaces", items="workspaces"),
         requests="1",
     ),
@@ -61,7 +61,7 @@ TABLES = (
             updated_at time
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="collections/getCollections/",
+        docs="collections/",
         endpoint=Endpoint(path="/v1/collections", items="collections"),
         requests="1",
     ),
@@ -72,7 +72,7 @@ TABLES = (
         key=("name",),
         columns=columns("name text\nvalue text\nupdated_at time"),
         refresh=Refresh.SNAPSHOT,
-        docs="snippets/listSnippets/",
+        docs="snippets/",
         endpoint=Endpoint(path="/v1/snippets", items="snippets"),
         requests="1",
     ),
@@ -93,7 +93,7 @@ TABLES = (
             auto_generated bool
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="sender-identities/listSenders/",
+        docs="",
         endpoint=Endpoint(path="/v1/sender_identities", items="sender_identities", paging="cursor", page_size=100),
         # hidden=true answers only the hidden ones (observed-behaviour.md, Lists).
         variants=({}, {"hidden": "true"}),
@@ -112,7 +112,7 @@ TABLES = (
             subscribed_by_default bool
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="subscription-center/getTopics/",
+        docs="",
         endpoint=Endpoint(path="/v1/subscription_topics", items="topics"),
         requests="1",
     ),
@@ -132,7 +132,7 @@ TABLES = (
             events json
         """),
         refresh=Refresh.SNAPSHOT,
-        docs="reporting-webhooks/listWebhooks/",
+        docs="",
         endpoint=Endpoint(path="/v1/reporting_webhooks", items="reporting_webhooks"),
         clean={"endpoint": lambda url, _: url and without_credentials(url)},
         requests="1",
@@ -157,7 +157,7 @@ TABLES = (
             updated_at time
         """),
         refresh=Refresh.MERGE,
-        docs="exports/listExports/",
+        docs="exports/",
         endpoint=Endpoint(path="/v1/exports", items="exports"),
         requests="1",
     ),
@@ -168,7 +168,7 @@ TABLES = (
         key=("ip",),
         columns=columns("ip text"),
         refresh=Refresh.SNAPSHOT,
-        docs="info/listIpAddresses/",
+        docs="",
         endpoint=Endpoint(path="/v1/info/ip_addresses", items="ip_addresses", wrap="ip"),
         requests="1",
     ),

@@ -31,7 +31,7 @@ def build_definitions(
         jobs=list(build_jobs()),
         resources={
             "customerio": AppApi(settings, now, observer),
-            "warehouse": WarehouseIOManager(make_warehouse(settings), now),
+            "warehouse": WarehouseIOManager(make_warehouse(settings)),
         },
         executor=dg.in_process_executor,
     )

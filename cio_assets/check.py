@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
+from uuid import uuid4
+
+import duckdb
 
 from cio_assets.assets.api import AppApi
 from cio_assets.customerio import AppClient, Call, CredentialsRefused, CustomerioError, base_url
@@ -89,8 +92,16 @@ def _warehouse(settings: Settings) -> Finding:
     try:
         warehouse = make_warehouse(settings)
         with warehouse.transaction() as con:
-            con.execute(f"CREATE TABLE {warehouse.qualified('_check')} (works BOOLEAN)")
-            con.execute(f"DROP TABLE {warehouse.qualified('_check')}")
-    except (WarehouseError, OSError) as error:
+            table = warehouse.qualified(f"_check_{uuid4().hex}")
+            con.execute(f"CREATE TABLE {table} (works BOOLEAN)")
+            con.execute(f"DROP TABLE {table}")
+    except WarehouseError as error:
         return Finding(what, "bad", str(error))
+    except duckdb.Error as error:
+        return Finding(
+            what,
+            "bad",
+            f"CIO_WAREHOUSE: no table can be made in schema {settings.warehouse_schema} of {settings.warehouse_label} "
+            f"({type(error).__name__}): see to the rights of its user, and to the room on its disk.",
+        )
     return Finding(what, "ok", f"{settings.warehouse_label}, schema {settings.warehouse_schema}, can be written")

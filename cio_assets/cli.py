@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
 
     sync = commands.add_parser("sync", help="read Customer.io into the warehouse: the Dagster jobs in order")
-    sync.add_argument("--select", metavar="TABLE,…", default="", help="only these tables (default: all)")
+    sync.add_argument("--select", metavar="TABLE,…", help="only these tables (default: all)")
     sync.add_argument(
         "--since", metavar="DATE", type=_date, help="first day of deliveries and metrics (default: CIO_START_DATE)"
     )
@@ -80,7 +80,7 @@ def _sandbox(options: argparse.Namespace) -> int:
 
 
 def _sync(options: argparse.Namespace) -> int:
-    return run_sync(load_settings(), options.select.split(","), options.since)
+    return run_sync(load_settings(), options.select.split(",") if options.select is not None else [], options.since)
 
 
 def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None = None) -> int:
@@ -97,9 +97,9 @@ def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None 
         console.print(f"  … {table}: {rows:,} rows, {requests:,} requests", style="dim")
 
     for result in sync(settings, tables, since, observer=tell):
-        results.append(result)
-        if result.failure:
+        if result.failure and result.failure not in {earlier.failure for earlier in results}:
             console.print(f"FAILED {result.table}: {result.failure}", markup=False, soft_wrap=True)
+        results.append(result)
     grid = Grid()
     grid.add_column("table", no_wrap=True, min_width=max(map(len, tables)))
     for name in ("rows", "requests", "retries", "deleted", "seconds"):

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from cio_assets import sandbox
+from cio_assets.assets.api import DEMO_MARK
 from cio_assets.cli import run_sync
 from cio_assets.settings import load_settings
-from cio_assets.sync import DEMO_MARK
 
 _WORLD = {"people": 2000, "campaigns": 8, "broadcasts": 4, "newsletters": 6, "segments": 12, "objects": 40}
 _RATE = 200

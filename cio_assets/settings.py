@@ -25,6 +25,11 @@ def default_start_date(today: date) -> date:
     return date(month // 12, month % 12 + 1, 1)
 
 
+def _scheme(uri: str) -> re.Match[str] | None:
+    """The scheme of a warehouse URI (group 1); None for a file path, which may hold colons further on."""
+    return re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -85,18 +90,18 @@ class Settings(BaseSettings):
         if value is None:
             return None
         uri = value.get_secret_value()
-        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
+        scheme = _scheme(uri)
         if scheme:
             uri = scheme[0].lower() + uri[scheme.end() :]
         if scheme and scheme[1].lower() not in ("md", "ducklake", "postgres", "postgresql"):
             raise ValueError(f"starts with '{scheme[1]}:', which is no warehouse we can attach: give {WAREHOUSE_FORMS}")
         if not scheme:
-            path = Path(uri).expanduser()
             try:
+                path = Path(uri).expanduser()
                 folder = path.is_dir()
                 existing = next((parent for parent in path.absolute().parents if parent.exists()), path)
                 writable = existing.is_dir() and os.access(existing, os.W_OK)
-            except PermissionError:
+            except (PermissionError, RuntimeError):  # RuntimeError: ~nobody
                 folder = writable = False
             if folder:
                 raise ValueError(f"names a folder: give {WAREHOUSE_FORMS}")
@@ -130,14 +135,16 @@ class Settings(BaseSettings):
         """The warehouse URI or DuckDB file path; may hold a password: print `warehouse_label` instead."""
         if self.warehouse_uri is not None:
             uri = self.warehouse_uri.get_secret_value()
-            return str(Path(uri).expanduser().absolute()) if ":" not in uri else uri
+            return uri if _scheme(uri) else str(Path(uri).expanduser().absolute())
         return str(self.dagster_home.absolute() / "warehouse.duckdb")
 
     @property
     def warehouse_label(self) -> str:
         """The warehouse for people to read, without credentials."""
-        scheme, colon, _ = self.warehouse.partition(":")
-        return f"{scheme}:…" if colon and scheme != "md" else self.warehouse.split("?")[0]
+        scheme = _scheme(self.warehouse)
+        if scheme is None:
+            return self.warehouse
+        return self.warehouse.split("?")[0] if scheme[1] == "md" else f"{scheme[1]}:…"
 
     @property
     def staging_dir(self) -> Path:
@@ -168,6 +175,8 @@ def load_settings(**overrides: object) -> Settings:
     source: dict[str, object] = {"_env_file": os.environ.get("CIO_ENV_FILE", ".env")}
     try:
         return Settings(**source | overrides)  # pyright: ignore[reportArgumentType]  # the overrides are validated by pydantic
+    except UnicodeDecodeError:
+        raise SettingsError(f"{source['_env_file']} is not UTF-8 text: save it as such.") from None
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(dict(problem)) for problem in error.errors())) from None
 

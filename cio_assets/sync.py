@@ -6,10 +6,9 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import dagster as dg
 
@@ -20,9 +19,6 @@ from cio_assets.automation.jobs import DELIVERIES, METRICS, RECENT_METRICS, SNAP
 from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES
 from cio_assets.settings import Settings, SettingsError
-
-DEMO_MARK = "made-by-the-demo"
-"""File in a DAGSTER_HOME whose warehouse holds made-up data."""
 
 JOBS = (SNAPSHOTS, DELIVERIES, METRICS, RECENT_METRICS)
 
@@ -38,6 +34,8 @@ class TableResult:
     marked_deleted: int = 0
     seconds: float = 0.0
     failure: str | None = None
+    refused: bool = False
+    """Whether the credentials were refused (401): nothing else is worth trying."""
 
 
 def prepare_home(settings: Settings) -> Path:
@@ -48,22 +46,16 @@ def prepare_home(settings: Settings) -> Path:
     if configuration.exists() and not (home / "dagster.yaml").exists():
         shutil.copy(configuration, home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")  # also where dagster.yaml is another's
     return home
-
-
-def refuse_to_mix(settings: Settings) -> None:
-    """Raise `SettingsError` where a real workspace would be written over the demo's data."""
-    host = urlsplit(settings.app_url or "").hostname
-    if (settings.dagster_home / DEMO_MARK).exists() and host not in ("127.0.0.1", "localhost", "::1"):
-        raise SettingsError(
-            f"DAGSTER_HOME {settings.dagster_home} holds the demo's data: remove that folder, or set DAGSTER_HOME to "
-            "another one for the real workspace."
-        )
 
 
 def selected_tables(names: Iterable[str]) -> list[str]:
     """The named tables; all of them for none. Raises `SettingsError` for a name that is not in the catalog."""
-    wanted = [name.strip() for name in names if name.strip()]
+    given = list(names)
+    wanted = [name.strip() for name in given if name.strip()]
+    if given and not wanted:
+        raise SettingsError("--select names no table: leave it out to sync them all.")
     unknown = [name for name in wanted if name not in TABLES]
     if unknown:
         raise SettingsError(f"--select: there is no table {', '.join(unknown)}. Tables: {', '.join(TABLES)}.")
@@ -83,19 +75,25 @@ def sync(
     `since` is the first day (UTC) of deliveries and, by its month, of metrics; default the settings' start date.
     """
     settings.require_app_api_key()
-    refuse_to_mix(settings)
     since = since or settings.start_date
     if since < settings.start_date:
         raise SettingsError(
             f"--since {since} lies before the first partition: set CIO_START_DATE={since} (now {settings.start_date})."
         )
+    if since > datetime.now(UTC).date():
+        raise SettingsError(f"--since {since} lies in the future: give a day that has begun.")
     ranges = _partition_ranges(settings, since)
     definitions = build_definitions(settings, observer=observer)
     home_instance = instance or dg.DagsterInstance.get()
+    refused: str | None = None
     for job in JOBS:
         chosen = [name for name in tables if job_of(TABLES[name]) == job]
-        if chosen:
-            yield from _run(definitions, home_instance, job, chosen, ranges.get(job))
+        if refused:  # with 401: every other table would be, too
+            yield from (TableResult(table, failure=refused, refused=True) for table in chosen)
+        elif chosen:
+            for result in _run(definitions, home_instance, job, chosen, ranges.get(job)):
+                refused = refused or (result.failure if result.refused else None)
+                yield result
 
 
 def _partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, str]]:
@@ -130,13 +128,15 @@ def _run(
         tags=tags,
         raise_on_error=False,
     )
-    seconds = {}
-    failures = {}
+    seconds: dict[str, float] = {}
+    failures: dict[str, Any] = {}
     for event in result.all_events:
         if event.step_key and event.is_step_success:
             seconds[event.step_key] = event.step_success_data.duration_ms / 1000
         elif event.step_key and event.is_step_failure:
-            failures[event.step_key] = _reason(event.step_failure_data)
+            failures[event.step_key] = _innermost(event.step_failure_data.error)
+    if any(error and error.cls_name == "DagsterExecutionInterruptedError" for error in failures.values()):
+        raise KeyboardInterrupt
     metadata = {
         event.asset_key.path[-1]: event.materialization.metadata
         for event in result.get_asset_materialization_events()
@@ -144,10 +144,12 @@ def _run(
     }
     for table in tables:
         step = asset_key(table).to_python_identifier()
-        if table in metadata and step not in failures:
+        if step in failures:
+            yield TableResult(table, failure=_message(failures[step]), refused=_is_refusal(failures[step]))
+        elif table in metadata:
             yield _succeeded(table, metadata[table], seconds.get(step, 0.0))
         else:
-            yield TableResult(table, failure=failures.get(step, "not read, because a table it depends on failed"))
+            yield TableResult(table, failure="not read, because a table it depends on failed")
 
 
 def _succeeded(table: str, metadata: Mapping[str, Any], seconds: float) -> TableResult:
@@ -164,12 +166,19 @@ def _succeeded(table: str, metadata: Mapping[str, Any], seconds: float) -> Table
     )
 
 
-def _reason(failure: Any) -> str:
-    """The innermost message: ours, which say what to do."""
-    error = failure.error
+def _innermost(error: Any) -> Any:
+    """The error that started it all: ours, which say what to do."""
     while error is not None and error.cause is not None:
         error = error.cause
+    return error
+
+
+def _message(error: Any) -> str:
     if error is None:
         return "failed"
     name, _, message = error.message.partition(": ")
     return (message if name.endswith(error.cls_name or "?") else error.message).strip()
+
+
+def _is_refusal(error: Any) -> bool:
+    return error is not None and error.cls_name == "CredentialsRefused" and " 401" in error.message

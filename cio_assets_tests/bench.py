@@ -20,12 +20,16 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from cio_assets import sandbox
-from cio_assets_tests.conftest import environment
+from cio_assets_tests.conftest import PROJECT, environment
 
 _REPORT_PEAK = (
-    "import resource, sys; from cio_assets.cli import main; code = main(sys.argv[1:]); "
-    "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+    "import sys; from cio_assets.cli import main; from cio_assets_tests.conftest import peak_megabytes; "
+    "code = main(sys.argv[1:]); print('peak', round(peak_megabytes())); sys.exit(code)"
 )
+
+
+MOST_MEGABYTES = 500
+"""What a sync of 1 000 000 deliveries and 100 000 people may take at its peak."""
 
 
 def measure(people: int, deliveries: int, latency_ms: int = 0, rps: float = 0) -> list[str]:
@@ -42,7 +46,7 @@ def measure(people: int, deliveries: int, latency_ms: int = 0, rps: float = 0) -
         done = subprocess.run(
             [sys.executable, "-c", _REPORT_PEAK, "sync"],
             env=environment(home, box, **extra),
-            cwd=folder,
+            cwd=PROJECT,
             capture_output=True,
             text=True,
             check=False,
@@ -50,7 +54,7 @@ def measure(people: int, deliveries: int, latency_ms: int = 0, rps: float = 0) -
         seconds = time.monotonic() - started
         if done.returncode:
             raise SystemExit(done.stdout + done.stderr)
-        peak = int(re.findall(r"^peak (\d+)$", done.stdout, re.MULTILINE)[-1]) / 1024
+        peak = int(re.findall(r"^peak (\d+)$", done.stdout, re.MULTILINE)[-1])
         stats = box.stats()
         with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as con:
             tables = con.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()
@@ -65,7 +69,7 @@ def measure(people: int, deliveries: int, latency_ms: int = 0, rps: float = 0) -
         f"{requests / 10:,.0f}",
         f"{seconds:.1f}",
         f"{rows / seconds:,.0f}",
-        f"{peak:.0f}",
+        str(peak),
         str(stats["violation_count"]),
     ]
 
@@ -79,9 +83,12 @@ def main() -> None:
     grid = Grid(title="A full sync without a request budget", title_justify="left")
     for name in names:
         grid.add_column(name, justify="right")
-    for size in map(int, options.sizes.split(",")):
-        grid.add_row(*measure(size, 10 * size))
+    figures = [measure(size, 10 * size) for size in map(int, options.sizes.split(","))]
+    for row in figures:
+        grid.add_row(*row)
     Console(width=int(os.environ.get("COLUMNS", "110"))).print(grid)
+    if any(int(row[names.index("peak MB")]) > MOST_MEGABYTES for row in figures):
+        raise SystemExit(f"peak memory is above {MOST_MEGABYTES} MB")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,12 @@ class Finished:
     def text(self) -> str:
         """Everything that was printed."""
         return self.out + self.err
+
+
+def peak_megabytes() -> float:
+    """Peak memory of this process since its program started (`ru_maxrss` also counts the parent it was forked from)."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) / 1024
 
 
 def environment(home: Path, box: sandbox.Sandbox | None = None, **extra: str) -> dict[str, str]:

@@ -41,7 +41,8 @@ def test_a_long_window_is_read_side_by_side(home: Path, tmp_path: Path) -> None:
     assert stats["busiest_second"] <= 10
     arrivals = [at for at, _ in stats["arrivals"]]
     assert share_of_budget(arrivals) >= 0.95
-    assert len(arrivals) <= 1.05 * deliveries / 1000 + 2
+    # Two windows for 200 days, and at most one page in each that the service leaves empty.
+    assert len(arrivals) <= 1.05 * deliveries / 1000 + 2 + 2
 
 
 def share_of_budget(arrivals: list[float]) -> float:

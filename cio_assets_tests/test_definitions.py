@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from cio_assets.settings import Settings, load_settings
 from cio_assets_tests.conftest import Finished, environment, run_cli
 from cio_assets_tests.truth import KEYS
 
-PARTITION = {"messages": "2026-10-01", 2: "2026-10-01|days", 1: "days"}
+MONTH = (datetime.now(UTC) - timedelta(days=32)).date().replace(day=1)
+PARTITION = {"messages": f"{MONTH}", 2: f"{MONTH}|days", 1: "days"}
 
 
 def settings_for(home: Path, box: sandbox.Sandbox | None = None, **values: Any) -> Settings:
@@ -99,7 +101,7 @@ def test_assets_tell_what_they_are(tmp_path: Path) -> None:
 def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[sandbox.Sandbox, Path]]:
     folder = tmp_path_factory.mktemp("definitions")
     with sandbox.launch(people=60, campaigns=2, broadcasts=2, newsletters=2, segments=3, objects=5, app_rps=0) as box:
-        env = environment(folder / "home", box, CIO_START_DATE="2026-09-01")
+        env = environment(folder / "home", box, CIO_START_DATE=f"{MONTH}")
         parents = {parent.table for table in TABLES.values() for parent in table.parents}
         assert run_cli(["sync", "--select", ",".join(parents)], env, folder).code == 0
         yield box, folder / "home"
@@ -108,7 +110,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[sandbox.S
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_every_asset_can_be_materialized_alone(synced: tuple[sandbox.Sandbox, Path], name: str) -> None:
     box, home = synced
-    definitions = build_definitions(settings_for(home, box, start="2026-09-01"))
+    definitions = build_definitions(settings_for(home, box, start=f"{MONTH}"))
     table = TABLES[name]
     partition = PARTITION.get(name) or (PARTITION[table.series] if table.series else None)
     with dg.DagsterInstance.ephemeral() as instance:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cio_assets import sandbox
-from cio_assets_tests.conftest import Finished
+from cio_assets_tests.conftest import Finished, environment
 from cio_assets_tests.truth import KEYS, differences, live, stored
 
 START = (datetime.now(UTC) - timedelta(days=210)).date()
@@ -158,3 +162,97 @@ def test_a_corrupt_answer_names_the_request(box: sandbox.Sandbox, cli: Cli) -> N
     assert done.code == 1
     assert "GET /v1/workspaces" in done.out
     assert "<html" not in json.dumps(done.text)
+
+
+def test_a_parent_that_goes_between_two_pages_leaves_no_half_of_its_children(
+    box: sandbox.Sandbox, cli: Cli, home: Path
+) -> None:
+    assert cli(box, "sync", "--select", "campaigns,campaign_actions").code == 0
+    box.faults(rules=[{"kind": "404", "path": "^/v1/campaigns/2/actions$", "after": 1}])
+    assert cli(box, "sync", "--select", "campaign_actions").code == 0
+    rows = stored(home / "warehouse.duckdb", "campaign_actions", "campaign_id = 2")
+    assert len(rows) > 10, "one page only: the test would prove nothing"
+    assert all(row["_deleted_at"] for row in rows)
+
+
+def test_a_404_for_every_parent_is_not_believed(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    assert cli(box, "sync", "--select", "campaigns,campaign_actions,campaign_metrics").code == 0
+    before = stored(home / "warehouse.duckdb", "campaign_actions")
+    box.faults(rules=[{"kind": "404", "path": "^/v1/campaigns/[0-9]+/"}])
+    done = cli(box, "sync", "--select", "campaign_actions,campaign_metrics")
+    assert done.code == 1
+    assert "was answered 404 for each of 4 parents" in done.out
+    assert stored(home / "warehouse.duckdb", "campaign_actions") == before
+
+
+def test_a_wrong_key_is_tried_once_for_all_tables(box: sandbox.Sandbox, cli: Cli) -> None:
+    done = cli(box, "sync", CUSTOMERIO_APP_API_KEY="not-the-key-4711")
+    assert done.code == 1
+    assert box.stats()["requests"] == 1
+    assert done.out.count("was refused with 401") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--since", "2099-01-01"], "lies in the future"),
+        (["--select", ","], "--select names no table"),
+        (["--select", "campaings"], "there is no table campaings"),
+    ],
+)
+def test_arguments_that_would_read_nothing_are_refused(
+    box: sandbox.Sandbox, cli: Cli, arguments: list[str], says: str
+) -> None:
+    done = cli(box, "sync", *arguments)
+    assert done.code == 2
+    assert says in done.err
+    assert box.stats()["requests"] == 0
+
+
+def test_a_start_many_years_back_is_asked_for_in_pieces(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    done = cli(box, "sync", "--select", "campaigns,campaign_metrics", CIO_START_DATE="2013-05-01")
+    assert done.code == 0, done.text
+    assert box.stats()["violations"] == []
+    span = {
+        "start": int(datetime(2013, 5, 1, tzinfo=UTC).timestamp()),
+        "end": int(datetime.now(UTC).timestamp()) + 86_400,
+    }
+    rows = stored(home / "warehouse.duckdb", "campaign_metrics")
+    assert differences("campaign_metrics", rows, box.truth("campaign_metrics", **span)) == []
+
+
+def test_a_busy_warehouse_is_noticed_before_requests_are_spent(
+    box: sandbox.Sandbox, cli: Cli, home: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "not-a-database.duckdb"
+    wrong.write_text("not a database")
+    done = cli(box, "sync", "--select", "campaigns", CIO_WAREHOUSE=str(wrong))
+    assert done.code == 1
+    assert "cannot be opened as a DuckDB database" in done.out
+    assert box.stats()["requests"] == 0
+
+
+def test_the_demo_s_data_and_a_real_workspace_are_not_mixed(cli: Cli, home: Path) -> None:
+    home.mkdir()
+    (home / "made-by-the-demo").touch()
+    done = cli(None, "sync", "--select", "campaigns", CUSTOMERIO_APP_API_KEY="k")
+    assert done.code == 1
+    assert "holds the demo's data" in done.out
+
+
+def test_an_interrupted_sync_stops_and_says_so(box: sandbox.Sandbox, home: Path, tmp_path: Path) -> None:
+    box.faults(rules=[{"kind": "stall", "path": "^/v1/(messages|segments/.*)$"}], stall_seconds=60)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cio_assets.cli", "sync", "--select", "messages,campaigns"],
+        env=environment(home, box),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while box.stats()["requests"] < 2:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopped" in stderr

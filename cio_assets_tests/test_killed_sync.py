@@ -40,7 +40,12 @@ def test_a_killed_sync_leaves_every_table_whole(box: sandbox.Sandbox, home: Path
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(moments.uniform(1.0, 4.0))
+        asked = box.stats()["requests"]
+        while box.stats()["requests"] == asked:  # it has begun to read
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 1.2))
+        assert process.poll() is None, "too late: nothing was killed"
         process.send_signal(signal.SIGKILL)
         process.wait()
         for table in TABLES:

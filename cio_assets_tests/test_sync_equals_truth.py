@@ -130,10 +130,12 @@ def documented_minimum(box: sandbox.Sandbox) -> dict[str, int]:
 def test_requests_are_within_five_percent_of_the_documented_minimum(synced: Synced) -> None:
     minimum = documented_minimum(synced.box)
     spent = materialized(synced.home, "requests")
+    # The service may put an empty page into each window of deliveries, and a cut costs up to one request.
+    slack = {"messages": 3, "activities": 1}
     over = {
         table: (spent[table], fewest)
         for table, fewest in minimum.items()
-        if spent[table] > max(fewest * 1.05, fewest + 1)
+        if spent[table] > fewest + slack.get(table, 0)
     }
     assert over == {}
     assert sum(spent.values()) == synced.stats["requests"]

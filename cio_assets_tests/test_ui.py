@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from cio_assets import sandbox
 from cio_assets.catalog import TABLES
 from cio_assets_tests.conftest import PROJECT, environment
 from cio_assets_tests.truth import differences, live, stored
+
+MONTH = (datetime.now(UTC) - timedelta(days=32)).date().replace(day=1)
 
 LAUNCH = """
 mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
@@ -101,7 +104,7 @@ def dagster_dev(env: dict[str, str], log: Path) -> Iterator[Ui]:
 def test_the_ui_loads_without_a_warning_and_materializes(box: sandbox.Sandbox, home: Path, tmp_path: Path) -> None:
     home.mkdir()
     (home / "dagster.yaml").write_text((PROJECT / "dagster.yaml").read_text())
-    env = environment(home, box, CIO_START_DATE="2026-09-01")
+    env = environment(home, box, CIO_START_DATE=f"{MONTH}")
     log = tmp_path / "dev.log"
     with dagster_dev(env, log) as ui:
         loaded = ui.ask(ASSETS)
@@ -111,7 +114,7 @@ def test_the_ui_loads_without_a_warning_and_materializes(box: sandbox.Sandbox, h
         assert location["locationOrLoadError"]["__typename"] == "RepositoryLocation"
         assert ui.materialize("segments") == "SUCCESS"
         assert ui.materialize("segment_membership") == "SUCCESS"
-        assert ui.materialize("messages", **{"dagster/partition": "2026-10-01"}) == "SUCCESS"
+        assert ui.materialize("messages", **{"dagster/partition": f"{MONTH}"}) == "SUCCESS"
         text = log.read_text()
     assert "Warning" not in text, text
     assert " - ERROR - " not in text, text

@@ -8,15 +8,29 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from cio_assets.customerio import AppClient, RateLimiter, base_url
+from cio_assets.customerio import AppClient, CredentialsRefused, RateLimiter, base_url
 from cio_assets.customerio.retry import MAX_ATTEMPTS
-from cio_assets.settings import Settings
+from cio_assets.settings import Settings, SettingsError
 from cio_assets.warehouse import Staging
 
 
 def utc_now() -> datetime:
     """The time it is."""
     return datetime.now(UTC)
+
+
+DEMO_MARK = "made-by-the-demo"
+"""File in a DAGSTER_HOME whose warehouse holds made-up data."""
+
+
+def refuse_to_mix(settings: Settings, url: str) -> None:
+    """Raise `SettingsError` where a real workspace would be written over the demo's data."""
+    made_up = settings.warehouse_uri is None and (settings.dagster_home / DEMO_MARK).exists()
+    if made_up and urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise SettingsError(
+            f"DAGSTER_HOME {settings.dagster_home} holds the demo's data: remove that folder, or set DAGSTER_HOME to "
+            "another one for the real workspace."
+        )
 
 
 Observer = Callable[[str, int, int], object]
@@ -34,6 +48,15 @@ class AppApi:
         self.settings = settings
         self.now = now
         self.observer = observer
+        self._refused: CredentialsRefused | None = None
+
+    def remember(self, error: CredentialsRefused) -> None:
+        """Ask nothing more in this process after a 401: every other request would be refused the same way.
+
+        A 403 is not remembered: it may be about one feature.
+        """
+        if error.status == 401:
+            self._refused = error
 
     @property
     def url(self) -> str:
@@ -41,8 +64,14 @@ class AppApi:
         return base_url("app", self.settings.region, self.settings.app_url)
 
     def client(self, max_attempts: int = MAX_ATTEMPTS) -> AppClient:
-        """A client to be used in a `with` block; raises `SettingsError` where no key is set."""
+        """A client to be used in a `with` block.
+
+        Raises `SettingsError` where no key is set, or where a real workspace would be written over the demo's data.
+        """
         key = self.settings.require_app_api_key()
+        refuse_to_mix(self.settings, self.url)
+        if self._refused:
+            raise self._refused
         limiter = RateLimiter(self.settings.budget_dir, urlsplit(self.url).netloc, key, self.settings.app_rps)
         return AppClient(
             base_url=self.url, key=key, limiter=limiter, region=self.settings.region, max_attempts=max_attempts

@@ -38,6 +38,21 @@ class Extracted:
     parents_gone: int
 
 
+class AllParentsGone(Exception):
+    """Every parent answered 404: more likely a wrong address than an empty workspace."""
+
+
+def believable(table: Table, extracted: Extracted) -> Extracted:
+    """What was read, or `AllParentsGone`."""
+    if extracted.units > 1 and extracted.parents_gone == extracted.units:
+        path = table.endpoint.path if table.endpoint else ""
+        raise AllParentsGone(
+            f"GET {path} was answered 404 for each of {extracted.units} parents, though they were listed. The table is "
+            "left as it is: see that CUSTOMERIO_APP_URL is right, or sync the parents and try again."
+        )
+    return extracted
+
+
 def extract(
     table: Table, client: AppClient, staging: Staging, parents: Mapping[str, pa.Table], *, other_side: bool = False
 ) -> Extracted:
@@ -57,7 +72,7 @@ def extract(
     for _, present in overlap(workers, units, reader.read):
         done += 1
         gone += not present
-    return Extracted(done, gone)
+    return believable(table, Extracted(done, gone))
 
 
 class _Reader:
@@ -74,10 +89,12 @@ class _Reader:
         """Stage every row of the unit; False where its parent has gone."""
         for path in filter(None, (self._endpoint.path, self._endpoint.gone_path)):
             call = Call(unit.call.method, path, unit.call.path_params, unit.call.query, unit.call.json)
+            chain = self.staging.begin()
             try:
                 for rows in self.pages(Unit(call, unit.given)):
-                    self.staging.append(rows)
+                    self.staging.append(rows, chain)
             except NotFound:
+                self.staging.abandon(chain)  # it may have gone in the middle of its pages
                 if not unit.call.path_params or self._endpoint.method == "POST" or not self.table.parents:
                     raise
             else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cio_assets.assets.extract import Extracted, parent_rows
+from cio_assets.assets.extract import Extracted, believable, parent_rows
 from cio_assets.catalog import Table, series
 from cio_assets.catalog.buckets import (
     EASTERN,
@@ -63,7 +63,7 @@ def extract_series(
     for _, present in overlap(client, _units(table, parents, periods), reader.read):
         done += 1
         gone += not present
-    return Extracted(done, gone)
+    return believable(table, Extracted(done, gone))
 
 
 def _units(table: Table, parents: pa.Table, periods: Sequence[str] | Sequence[Span]) -> Iterator[_Unit]:
@@ -74,23 +74,31 @@ def _units(table: Table, parents: pa.Table, periods: Sequence[str] | Sequence[Sp
             yield _Unit(values, period, None) if isinstance(period, str) else _Unit(values, period.period, period)
 
 
+def _into_the_hour(instant: datetime) -> float:
+    return (instant - floor("hours", instant)).total_seconds()
+
+
 class _Reader:
     def __init__(self, table: Table, client: AppClient, staging: Staging, now: Callable[[], datetime]) -> None:
         self._table = table
         self._client = client
         self._staging = staging
         self._now = now
+        self._clock_stands = False  # a service (a sandbox) whose Date does not move
 
     def read(self, unit: _Unit) -> bool:
         try:
             answer, starts, covered = self._version_2(unit, unit.span) if unit.span else self._version_1(unit)
         except NotFound:
             return False
-        rows = series.rows(self._table, answer.body, unit.period, starts, unit.parent)
+        try:
+            rows = list(series.rows(self._table, answer.body, unit.period, starts, unit.parent))
+        except series.SeriesInvalid as error:
+            raise AnswerInvalid(f"GET {self._path}: {error}") from None
         if unit.span:
             # A bucket belongs to the span in which it starts, whatever the service put around it.
             low, high = int(unit.span.start.timestamp()), int(unit.span.end.timestamp())
-            rows = (row for row in rows if low <= row["period_start"] < high)
+            rows = [row for row in rows if low <= row["period_start"] < high]
         self._staging.append(rows)
         if covered:
             first, last = covered
@@ -126,20 +134,26 @@ class _Reader:
         return answer, starts, (span.start if echoed <= first else echoed, covered_to)
 
     def _version_1(self, unit: _Unit) -> tuple[Answer, list[datetime], tuple[datetime, datetime] | None]:
+        earlier: datetime | None = None
         while True:
             self._stay_clear_of_the_hour()
             asked = self._now()
             answer = self._ask(unit, {"period": unit.period, "steps": V1_STEPS[unit.period]})
-            if floor("hours", asked) == floor("hours", self._now()):
-                break  # every bucket ends with an hour: none ended while this was under way
+            # Every bucket ends with an hour: did one end while this was under way, by our clock or by the service's?
+            crossed = floor("hours", asked) != floor("hours", self._now())
+            just_after = answer.date is not None and _into_the_hour(answer.date) < _HOUR_MARGIN
+            self._clock_stands = self._clock_stands or (just_after and answer.date == earlier)
+            if not crossed and (self._clock_stands or not just_after):
+                break
+            earlier = answer.date
+            time.sleep(_HOUR_MARGIN)
         starts = version_1_starts(unit.period, self._length(answer), answer.date or asked)
         if not starts:
             return answer, [], None
         return answer, starts, (starts[0], shift(unit.period, starts[-1], 1, EASTERN))
 
     def _stay_clear_of_the_hour(self) -> None:
-        now = self._now()
-        into = (now - floor("hours", now)).total_seconds()
+        into = _into_the_hour(self._now())
         if into < _HOUR_MARGIN:
             time.sleep(_HOUR_MARGIN - into)
         elif into > 3600 - _HOUR_MARGIN:
@@ -151,8 +165,12 @@ class _Reader:
             raise ValueError(f"{self._table.name} is not read from the API")
         return self._client.send(Call("GET", endpoint.path, unit.parent, query))
 
+    @property
+    def _path(self) -> str:
+        return self._table.endpoint.path if self._table.endpoint else ""
+
     def _length(self, answer: Answer) -> int:
-        where = f"GET {self._table.endpoint.path if self._table.endpoint else ''}"
+        where = f"GET {self._path}"
         metric = answer.body.get("metric") if isinstance(answer.body, Mapping) else None
         if not isinstance(metric, Mapping) or "series" not in metric:
             raise AnswerInvalid(f"{where}: the answer has no metric.series")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from itertools import groupby
 
@@ -11,6 +11,9 @@ import dagster as dg
 from cio_assets.assets.extract_series import Span
 from cio_assets.catalog import Refresh, Table
 from cio_assets.catalog.metrics import PERIODS
+
+MOST_MONTHS = {"hours": 12, "days": 119, "weeks": 119, "months": 119}
+"""Months in one request: the API tells ten years at most, and an answer of ten years of hours would fill the memory."""
 
 
 def daily(start: date) -> dg.DailyPartitionsDefinition:
@@ -43,14 +46,24 @@ def partitions_of(table: Table, start: date) -> dg.PartitionsDefinition | None:
 
 
 def spans(keys: Sequence[str], start: date) -> list[Span]:
-    """Spans to read for keys of `by_month_and_period`: one for each period and unbroken run of months."""
+    """Spans to read for keys of `by_month_and_period`: as few requests as can be for each period and run of months."""
     months = monthly(start)
     windows = {key: months.time_window_for_partition_key(key) for key in {key.split("|")[0] for key in keys}}
     wanted: dict[str, list[tuple[datetime, datetime]]] = {period: [] for period in PERIODS}
     for key in keys:
         month, period = key.split("|")
         wanted[period].append((windows[month].start, windows[month].end))
-    return [Span(period, run[0][0], run[-1][1]) for period, found in wanted.items() for run in _unbroken(sorted(found))]
+    return [
+        Span(period, piece[0][0], piece[-1][1])
+        for period, found in wanted.items()
+        for run in _unbroken(sorted(found))
+        for piece in _pieces(run, MOST_MONTHS[period])
+    ]
+
+
+def _pieces(run: list[tuple[datetime, datetime]], most: int) -> Iterator[list[tuple[datetime, datetime]]]:
+    for first in range(0, len(run), most):
+        yield run[first : first + most]
 
 
 def _unbroken(windows: list[tuple[datetime, datetime]]) -> list[list[tuple[datetime, datetime]]]:

@@ -270,8 +270,6 @@ TABLES = (
     ),
     _delivery_view("campaign_messages", "campaigns", "campaign_id IS NOT NULL", "campaigns/"),
     _delivery_view("broadcast_messages", "broadcasts", "broadcast_id IS NOT NULL", "broadcasts/"),
-    _delivery_view(
-        "newsletter_messages", "newsletters", "newsletter_id IS NOT NULL", "newsletters/"
-    ),
+    _delivery_view("newsletter_messages", "newsletters", "newsletter_id IS NOT NULL", "newsletters/"),
     _delivery_view("customer_messages", "people", "cio_id IS NOT NULL", "customers/"),
 )

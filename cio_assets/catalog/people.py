@@ -29,6 +29,9 @@ _PERSON = """
     email text
 """
 
+# No person's id or email is empty: the service says "" for none in some places, and null in others.
+_BLANK_IS_NULL = {"id": lambda value, _: value or None, "email": lambda value, _: value or None}
+
 
 def _category(answered: str | None, row: Mapping[str, Any]) -> str:
     """The API's word for the list (`spam` for `spam_reports`), or the list's own name where the word means another.
@@ -47,6 +50,7 @@ TABLES = (
         description="Everybody in the workspace, by identifiers.",
         key=("cio_id",),
         columns=columns(_PERSON),
+        clean=_BLANK_IS_NULL,
         refresh=Refresh.SNAPSHOT,
         docs="customers/",
         endpoint=Endpoint(
@@ -239,6 +243,7 @@ TABLES = (
         description="Who is in which segment.",
         key=("segment_id", "cio_id"),
         columns=columns(f"segment_id int\n{_PERSON}"),
+        clean=_BLANK_IS_NULL,
         refresh=Refresh.SNAPSHOT,
         docs="segments/",
         endpoint=Endpoint(

@@ -41,19 +41,29 @@ def rows(
     unknown = {key: value for key, value in beside.items() if key not in names}
     variants = metric.get("language_variants") or body.get("language_variants") or {}
     blank = dict.fromkeys(names) | columns | dict(parent) | {"period": period}
+    if not isinstance(variants, Mapping) or not all(isinstance(variant, Mapping) for variant in variants.values()):
+        raise SeriesInvalid("language_variants is not an object of objects")
     for index in sorted({i for values in series.values() for i, value in enumerate(values) if value}):
         values = {name: array[index] for name, array in series.items()}
-        extra = unknown | {name: value for name, value in values.items() if name not in names}
+        counts = {name: value for name, value in values.items() if name in names and _is_count(value)}
+        extra = unknown | {name: value for name, value in values.items() if name not in counts and value is not None}
         spoken = {key: _variant(variant, index) for key, variant in variants.items()}
         if spoken:
             extra["language_variants"] = spoken
-        row = blank | {name: value for name, value in values.items() if name in names}
+        row = blank | counts
         row["period_start"] = int(starts[index].timestamp())
         row["_extra"] = extra or None
         yield row
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
 def _variant(variant: Mapping[str, Any], index: int) -> dict[str, Any]:
     kept = {key: value for key, value in variant.items() if key != "series"}
-    counts = {name: array[index] for name, array in (variant.get("series") or {}).items() if index < len(array)}
+    try:
+        counts = {name: array[index] for name, array in (variant.get("series") or {}).items() if index < len(array)}
+    except (AttributeError, TypeError):
+        raise SeriesInvalid("the series of a language variant is not an object of arrays") from None
     return kept | {name: count for name, count in counts.items() if count}

@@ -15,13 +15,13 @@ def without_credentials(url: str) -> str:
     >>> without_credentials("https://ann:secret@example.com:8080/hook?x=1")
     'https://example.com:8080/hook?x=1'
     """
-    scheme, slashes, rest = url.partition("//")
+    scheme, slashes, rest = url.partition("//") if "//" in url else ("", "", url)
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
         return scheme + slashes + authority.rpartition("@")[2] + rest[len(authority) :]
-    # A password may hold / ? # unescaped: what stands behind the colon is then no port.
-    port = "" if authority.startswith("[") else authority.partition(":")[2]
-    if slashes and "@" in rest and port and not port.isdigit():
+    # A password may hold / ? # unescaped: then what looks like a host and a port is a user and half a password.
+    host, colon, port = authority.partition(":")
+    if "@" in rest and colon and host and not (port.isdigit() and ("." in host or host == "localhost")):
         return scheme + slashes + rest.rpartition("@")[2]
     return url
 

@@ -12,7 +12,7 @@ from .errors import (
     RequestRefused,
     ServiceUnavailable,
 )
-from .limits import base_url
+from .hosts import base_url
 from .overlap import overlap
 from .paging import Paging, next_params
 from .rate_limit import RateLimiter

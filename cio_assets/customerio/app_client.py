@@ -70,7 +70,7 @@ class Page:
 class AppClient:
     """One workspace's App API. Thread-safe; a context manager.
 
-    `base_url` without `/v1` (see `limits.base_url`), `key` an App API key (white space around it is dropped),
+    `base_url` without `/v1` (see `hosts.base_url`), `key` an App API key (white space around it is dropped),
     `region` only for messages, `timeout` seconds to connect and between two reads, `workers` the threads that
     `overlap` will use. `sleep` is for tests. Raises CredentialsRefused if the key cannot be one.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ class WarehouseLoad:
 
     table: Table
     staged: Staged
+    read_at: datetime
+    """When the reading began."""
     replace: Replace | None = None
 
 
@@ -53,15 +55,14 @@ class WarehouseIOManager(dg.IOManager):
     deleted are left out.
     """
 
-    def __init__(self, warehouse: Warehouse, now: Callable[[], datetime]) -> None:
+    def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
-        self._now = now
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Load `obj` into the table of the asset's key; adds row counts to the materialization's metadata."""
         if isinstance(obj, WarehouseLoad):
             try:
-                result = load(self.warehouse, obj.table, obj.staged, self._now(), obj.replace)
+                result = load(self.warehouse, obj.table, obj.staged, obj.read_at, obj.replace)
             finally:
                 obj.staged.discard()
             metadata: dict[str, Any] = {
@@ -82,6 +83,11 @@ class WarehouseIOManager(dg.IOManager):
                     "partitions with SQL (dagster-duckdb's DuckDBResource), or leave the partitions out."
                 )
             schema, name = _schema_and_table(context.asset_key, self.warehouse)
+            if schema == self.warehouse.schema and name in TABLES:
+                raise dg.Failure(
+                    f"{context.asset_key.to_user_string()} would replace the synced table {schema}.{name}: give the "
+                    "asset another name or key prefix."
+                )
             metadata = {"dagster/row_count": replace_table(self.warehouse, schema, name, obj)}
         else:
             raise dg.Failure(
@@ -97,11 +103,17 @@ class WarehouseIOManager(dg.IOManager):
         columns = metadata.get("columns")
         table = TABLES.get(name) if schema == self.warehouse.schema else None
         where = None
-        if table and table.refresh is Refresh.WINDOW and context.has_asset_partitions:
+        # A reader without partitions wants the history too, which may begin before the first partition.
+        days = any(context.step_context.has_asset_partitions_for_output(out.name) for out in _outputs(context))
+        if table and table.refresh is Refresh.WINDOW and context.has_asset_partitions and days:
             window = context.asset_partitions_time_window
             where = f"created >= '{window.start.isoformat()}' AND created < '{window.end.isoformat()}'"
         rows = self.warehouse.read(name, list(columns) if columns else None, where, schema=schema)
         return rows.to_pandas() if _is_frame(context.dagster_type.typing_type) else rows
+
+
+def _outputs(context: dg.InputContext) -> Sequence[Any]:
+    return context.step_context.step.step_outputs
 
 
 def _is_frame(type_: Any) -> bool:
@@ -110,6 +122,6 @@ def _is_frame(type_: Any) -> bool:
 
 
 def _schema_and_table(key: dg.AssetKey, warehouse: Warehouse) -> tuple[str, str]:
-    """`["customerio", "x"]` stands in the settings' schema, other keys in a schema of their own prefix."""
+    """Our tables stand in the settings' schema, others in one of their prefix; without prefix in `public`."""
     *prefix, name = key.path
-    return (warehouse.schema if prefix in ([], ["customerio"]) else "_".join(prefix)), name
+    return (warehouse.schema if prefix == ["customerio"] else "__".join(prefix) or "public"), name

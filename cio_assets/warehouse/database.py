@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
+import os
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -34,6 +38,12 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def kind_of(uri: str) -> str:
+    """What a warehouse URI names: `duckdb` (a file path), `md`, `ducklake` or `postgres`."""
+    scheme = re.match(r"(md|ducklake|postgres|postgresql):", uri, re.IGNORECASE)
+    return scheme[1].lower().replace("postgresql", "postgres") if scheme else "duckdb"
+
+
 class Warehouse:
     """Opens the warehouse for as long as a block runs, one block at a time on this machine.
 
@@ -57,8 +67,7 @@ class Warehouse:
         self.scratch = scratch
         self._memory_limit = memory_limit
         self._busy_seconds = busy_seconds
-        scheme = (re.match(r"(md|ducklake|postgres|postgresql):", uri, re.IGNORECASE) or ["", "duckdb"])[1].lower()
-        self.kind = "postgres" if scheme == "postgresql" else scheme
+        self.kind = kind_of(uri)
         self._data_path = data_path
         self.label = uri if self.kind == "duckdb" else f"{self.kind}:…"
         # Writers queue here, fairly and briefly: DuckDB's own lock has no queue (dagster-facts.md).
@@ -67,23 +76,31 @@ class Warehouse:
         else:
             self._lock = scratch / f"warehouse-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
 
-    def scratch_connection(self) -> duckdb.DuckDBPyConnection:
-        """A connection to nothing but memory and the scratch folder."""
+    @contextmanager
+    def scratch_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to nothing but memory and a folder of its own for what does not fit into it."""
+        self._make(self.scratch)
+        # Of its own: DuckDB names its temporary files alike in every process.
+        spill = tempfile.mkdtemp(prefix="spill-", dir=self.scratch)
         con = duckdb.connect(
             config={
                 "memory_limit": self._memory_limit,
                 # One: as fast for our loads as two, at half the buffers (README, Benchmarks).
                 "threads": 1,
-                "temp_directory": str(self.scratch / "spill"),
+                "temp_directory": spill,
                 "preserve_insertion_order": False,
                 # Wide tables hold row groups of 122 880 rows in memory: one at a time, and given back at once.
                 "write_buffer_row_group_count": 1,
                 "allocator_flush_threshold": "16MB",
             }
         )
-        con.execute("SET TimeZone = 'UTC'")
-        con.execute("SET enable_progress_bar = false")
-        return con
+        try:
+            con.execute("SET TimeZone = 'UTC'")
+            con.execute("SET enable_progress_bar = false")
+            yield con
+        finally:
+            con.close()
+            shutil.rmtree(spill, ignore_errors=True)
 
     @contextmanager
     def attached(self, connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -91,9 +108,9 @@ class Warehouse:
 
         Holds the machine-wide lock, so fetch nothing over the network inside.
         """
-        own = connection is None
-        with self._locked():
-            con = connection or self.scratch_connection()
+        with ExitStack() as stack:
+            con = connection or stack.enter_context(self.scratch_connection())
+            stack.enter_context(self._locked())
             try:
                 self._attach(con)
                 yield con
@@ -101,8 +118,11 @@ class Warehouse:
                 with suppress(duckdb.Error):
                     con.execute("USE memory.main")
                     con.execute(f"DETACH {ATTACHED}")
-                if own:
-                    con.close()
+
+    def check_usable(self) -> None:
+        """Raise `WarehouseError` where the warehouse cannot be attached: before requests are spent, not after."""
+        with self.attached():
+            pass
 
     @contextmanager
     def transaction(self, connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -159,16 +179,25 @@ class Warehouse:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        self._make(self._lock.parent)
         with ExitStack() as held:
             try:
-                for folder in (self.scratch, self._lock.parent):
-                    folder.mkdir(parents=True, exist_ok=True, mode=0o700 if folder == self.scratch else 0o777)
                 held.enter_context(turn(self._lock))
             except OSError as error:
-                ours = str(error.filename).startswith(str(self.scratch))
-                what = f"DAGSTER_HOME: {self.scratch}" if ours else f"CIO_WAREHOUSE: the folder of {self.label}"
-                raise WarehouseError(f"{what} cannot be written ({error.strerror}): give one that can.") from None
+                raise self._unwritable(self._lock.parent, error) from None
             yield
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700 if folder == self.scratch else 0o777)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise self._unwritable(folder, error) from None
+
+    def _unwritable(self, folder: Path, error: OSError) -> WarehouseError:
+        what = f"DAGSTER_HOME: {folder}" if folder == self.scratch else f"CIO_WAREHOUSE: the folder of {self.label}"
+        return WarehouseError(f"{what} cannot be written ({error.strerror}): give one that can.")
 
     def _attach(self, con: duckdb.DuckDBPyConnection) -> None:
         statement = f"ATTACH {literal(self.uri)} AS {ATTACHED}"

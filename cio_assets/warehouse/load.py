@@ -10,7 +10,7 @@ import duckdb
 
 from cio_assets.catalog import Column, Refresh, Table, Type
 from cio_assets.warehouse.database import Warehouse, WarehouseError, literal, quoted
-from cio_assets.warehouse.staging import PAGE, Staged
+from cio_assets.warehouse.staging import CHAIN, PAGE, Staged
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ def load(
 ) -> LoadResult:
     """Load the staged rows; a reader sees the old table or the new one, a failure leaves the old one.
 
-    Reads and types the rows first, without the warehouse; then holds it for one short transaction.
+    Reads and types the rows first, without the warehouse; then holds it for one short transaction. `synced_at` is when
+    the reading began: what another run has read later, and loaded already, is left as it is.
     """
     with warehouse.scratch_connection() as con:
         # On disk, not in memory: a million deliveries must not count against the memory limit.
@@ -110,11 +111,12 @@ def create_view(warehouse: Warehouse, view: Table, of: Table) -> int:
 
 def _stage(con: duckdb.DuckDBPyConnection, table: Table, staged: Staged) -> None:
     wire = {column.name: "BIGINT" if column.type is Type.TIME else column.type.value for column in table.columns}
-    wire |= {"_extra": "JSON", PAGE: "BIGINT"}
+    wire |= {"_extra": "JSON", PAGE: "BIGINT", CHAIN: "BIGINT"}
     times = [column.name for column in table.columns if column.type is Type.TIME]
     typed = "".join(f", to_timestamp({quoted(name)}) AS {quoted(name)}" for name in times).removeprefix(", ")
     source = _ndjson(str(staged.rows_path), wire, staged.longest_line)
-    con.execute(f"CREATE TABLE stage.staged AS SELECT *{f' REPLACE ({typed})' if typed else ''} FROM {source}")
+    wanted = f" WHERE {CHAIN} NOT IN ({', '.join(map(str, staged.abandoned))})" if staged.abandoned else ""
+    con.execute(f"CREATE TABLE stage.staged AS SELECT *{f' REPLACE ({typed})' if typed else ''} FROM {source}{wanted}")
     # Rows move between pages while a list is read: the later page knows better.
     key = ", ".join(map(quoted, table.key))
     con.execute(
@@ -144,51 +146,63 @@ def _ndjson(path: str, columns: dict[str, str], longest_line: int) -> str:
 def _snapshot(
     con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, _replace: Replace | None
 ) -> int:
-    _delete_staged_keys(con, table, target)
+    _delete_staged_keys(con, table, target, synced_at)
     # Whatever is left was not listed.
-    return _count(con, f"UPDATE {target} SET _deleted_at = ? WHERE _deleted_at IS NULL", [synced_at])
+    return _count(
+        con, f"UPDATE {target} AS t SET _deleted_at = ? WHERE _deleted_at IS NULL AND {_OLDER}", [synced_at, synced_at]
+    )
 
 
 def _window(
-    con: duckdb.DuckDBPyConnection, table: Table, target: str, _synced_at: datetime, replace: Replace | None
+    con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, replace: Replace | None
 ) -> int:
     if replace is None:
         raise ValueError("a window load needs its window")
     con.execute(
-        f"""DELETE FROM {target} WHERE created >= ? AND created < ? AND date_trunc('day', created) >= ?
-            AND date_trunc('day', created) IN (SELECT DISTINCT date_trunc('day', created) FROM stage.staged)""",
-        [replace.start, replace.end, replace.horizon],
+        f"""DELETE FROM {target} AS t WHERE created >= ? AND created < ? AND date_trunc('day', created) >= ?
+            AND date_trunc('day', created) IN (SELECT DISTINCT date_trunc('day', created) FROM stage.staged)
+            AND {_OLDER}""",
+        [replace.start, replace.end, replace.horizon, synced_at],
     )
-    _delete_staged_keys(con, table, target)
+    _delete_staged_keys(con, table, target, synced_at)
     return 0
 
 
 def _series(
-    con: duckdb.DuckDBPyConnection, table: Table, target: str, _synced_at: datetime, _replace: Replace | None
+    con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, _replace: Replace | None
 ) -> int:
     key = [name for name in table.key if name != "period_start"]
     if _one(con, "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'stage' AND table_name = 'spans'")[0]:
         con.execute(
             f"""DELETE FROM {target} AS t WHERE EXISTS (SELECT 1 FROM stage.spans AS s WHERE {_same(key, "s", "t")}
-                AND t.period_start >= to_timestamp(s.span_from) AND t.period_start < to_timestamp(s.span_to))"""
+                AND t.period_start >= to_timestamp(s.span_from) AND t.period_start < to_timestamp(s.span_to))
+                AND {_OLDER}""",
+            [synced_at],
         )
-    _delete_staged_keys(con, table, target)
+    _delete_staged_keys(con, table, target, synced_at)
     return 0
 
 
 def _merge(
-    con: duckdb.DuckDBPyConnection, table: Table, target: str, _synced_at: datetime, _replace: Replace | None
+    con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, _replace: Replace | None
 ) -> int:
-    _delete_staged_keys(con, table, target)
+    _delete_staged_keys(con, table, target, synced_at)
     return 0
 
 
 _APPLY = {Refresh.SNAPSHOT: _snapshot, Refresh.WINDOW: _window, Refresh.SERIES: _series, Refresh.MERGE: _merge}
 
 
-def _delete_staged_keys(con: duckdb.DuckDBPyConnection, table: Table, target: str) -> None:
+# Rows that this load may replace: not those that another run read after this one began. (A time that lies ahead of
+# now is a clock that was set back, not a later read.)
+_OLDER = "NOT (t._synced_at > ?::TIMESTAMPTZ AND t._synced_at <= now())"
+
+
+def _delete_staged_keys(con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime) -> None:
     con.execute(
-        f"DELETE FROM {target} AS t WHERE EXISTS (SELECT 1 FROM stage.staged AS s WHERE {_same(table.key, 's', 't')})"
+        f"""DELETE FROM {target} AS t
+            WHERE EXISTS (SELECT 1 FROM stage.staged AS s WHERE {_same(table.key, "s", "t")}) AND {_OLDER}""",
+        [synced_at],
     )
 
 
@@ -200,9 +214,10 @@ def _insert(con: duckdb.DuckDBPyConnection, table: Table, warehouse: Warehouse, 
         return name
 
     values = ", ".join(map(value, table.columns))
+    target = warehouse.qualified(table.name)
     con.execute(
-        f"INSERT INTO {warehouse.qualified(table.name)} BY NAME "
-        f"SELECT {values}, _extra, ?::TIMESTAMPTZ AS _synced_at FROM stage.staged",
+        f"""INSERT INTO {target} BY NAME SELECT {values}, _extra, ?::TIMESTAMPTZ AS _synced_at FROM stage.staged AS s
+            WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {_same(table.key, "s", "t")})""",
         [synced_at],
     )
 

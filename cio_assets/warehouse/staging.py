@@ -20,6 +20,9 @@ import orjson
 PAGE = "_page"
 """Number of the page a row came with: of two rows with one key the later page's is kept."""
 
+CHAIN = "_chain"
+"""Number of the chain of pages a row came with."""
+
 _STALE_SECONDS = 2 * 86_400
 
 
@@ -31,6 +34,8 @@ class Staged:
     row_count: int
     longest_line: int
     span_count: int
+    abandoned: frozenset[int] = frozenset()
+    """Chains whose rows are not to be loaded."""
 
     @property
     def rows_path(self) -> Path:
@@ -57,7 +62,8 @@ class Staging:
         self._rows = _private(self.folder / "rows.ndjson")
         self._spans = _private(self.folder / "spans.ndjson")
         self._lock = threading.Lock()
-        self._pages = self._row_count = self._longest = self._span_count = 0
+        self._pages = self._row_count = self._longest = self._span_count = self._chains = 0
+        self._abandoned: set[int] = set()
 
     def __enter__(self) -> Staging:
         return self
@@ -73,14 +79,25 @@ class Staging:
         """Rows so far."""
         return self._row_count
 
-    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    def begin(self) -> int:
+        """Number of a new chain of pages, for `append` and `abandon`. Thread-safe."""
+        with self._lock:
+            self._chains += 1
+            return self._chains
+
+    def abandon(self, chain: int) -> None:
+        """Leave out every row of a chain that turned out not to be there. Thread-safe."""
+        with self._lock:
+            self._abandoned.add(chain)
+
+    def append(self, rows: Iterable[Mapping[str, Any]], chain: int = 0) -> None:
         """Add the rows of one page. Thread-safe."""
         with self._lock:
             self._pages += 1
             page = self._pages
         remaining = iter(rows)
         # In pieces: a page may have 30 000 rows.
-        while lines := [_line({**row, PAGE: page}) for row in islice(remaining, 1000)]:
+        while lines := [_line({**row, PAGE: page, CHAIN: chain}) for row in islice(remaining, 1000)]:
             with self._lock:
                 self._rows.write(b"".join(lines))
                 self._row_count += len(lines)
@@ -96,7 +113,7 @@ class Staging:
         """Close the files; the folder now belongs to whoever loads it."""
         self._rows.close()
         self._spans.close()
-        return Staged(self.folder, self._row_count, self._longest, self._span_count)
+        return Staged(self.folder, self._row_count, self._longest, self._span_count, frozenset(self._abandoned))
 
 
 def _line(row: Mapping[str, Any]) -> bytes:
@@ -114,7 +131,7 @@ def _sweep(directory: Path) -> None:
     """Remove what killed runs left behind."""
     for folder in directory.iterdir():
         with suppress(FileNotFoundError):  # loaded and removed by its own run meanwhile
-            if folder.is_dir() and folder.name != "spill":
+            if folder.is_dir():
                 newest = max((path.stat().st_mtime for path in folder.glob("*")), default=folder.stat().st_mtime)
                 if newest < time.time() - _STALE_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)

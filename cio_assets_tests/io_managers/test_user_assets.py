@@ -37,7 +37,7 @@ def _quiet() -> Iterator[None]:
 
 def _materialize(duck: Warehouse, *assets: Any, **options: Any) -> dg.ExecuteInProcessResult:
     with _quiet(), dg.DagsterInstance.ephemeral() as instance:
-        manager = WarehouseIOManager(duck, lambda: TUESDAY)
+        manager = WarehouseIOManager(duck)
         return dg.materialize(list(assets), instance=instance, resources={"io_manager": manager}, **options)
 
 
@@ -90,7 +90,7 @@ def test_a_chain_of_assets(duck: Warehouse) -> None:
     assert seen["big"] is pd.DataFrame
     assert isinstance(seen["report"], pa.Table)
     assert seen["report"].to_pydict() == {"email": ["bob@example.com"]}
-    assert duck.query("SELECT * FROM customerio.report") == [("bob@example.com",)]
+    assert duck.query("SELECT * FROM public.report") == [("bob@example.com",)]
 
 
 def test_a_table_is_replaced_not_added_to(duck: Warehouse) -> None:
@@ -162,7 +162,7 @@ def test_duplicate_columns_leave_the_old_table(duck: Warehouse) -> None:
 def _load_of(duck: Warehouse, table: str, rows: list[dict], replace: Replace | None = None, **options: Any):
     @dg.asset(key=["customerio", table], **options)
     def read() -> WarehouseLoad:
-        return WarehouseLoad(TABLES[table], stage(duck.scratch, rows), replace)
+        return WarehouseLoad(TABLES[table], stage(duck.scratch, rows), TUESDAY, replace)
 
     return read
 
@@ -356,8 +356,27 @@ def test_one_partition_of_a_user_s_asset_does_not_silently_drop_another(duck: Wa
     assert duck.read("daily", schema="mart")["day"].to_pylist() == ["2026-01-01"]
 
 
-def test_the_time_of_the_load_is_the_clock_s(duck: Warehouse) -> None:
+def test_rows_tell_when_their_reading_began(duck: Warehouse) -> None:
     _materialize(duck, _load_of(duck, "segments", [{"id": 1}]))
 
     assert duck.query("SELECT _synced_at FROM segments") == [(TUESDAY,)]
     assert TUESDAY != MONDAY
+
+
+def test_an_asset_without_a_prefix_does_not_replace_a_synced_table(duck: Warehouse) -> None:
+    put(duck, "campaigns", [{"id": 1, "name": "synced"}])
+
+    @dg.asset
+    def campaigns() -> pa.Table:
+        return pa.table({"mine": [1]})
+
+    assert _materialize(duck, campaigns).success
+    assert duck.query("SELECT name FROM customerio.campaigns") == [("synced",)]
+    assert duck.query("SELECT mine FROM public.campaigns") == [(1,)]
+
+    @dg.asset(key=["customerio", "segments"])
+    def segments() -> pa.Table:
+        return pa.table({"mine": [1]})
+
+    with pytest.raises(dg.Failure, match="would replace the synced table"):
+        _materialize(duck, segments)

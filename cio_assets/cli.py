@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -11,11 +12,12 @@ from datetime import date
 
 from rich.console import Console
 from rich.table import Table as Grid
+from sqlalchemy.exc import SQLAlchemyError
 
 from cio_assets import sandbox
 from cio_assets.settings import Settings, SettingsError, load_settings
 
-FAILED, UNUSABLE = 1, 2
+FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,14 +25,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    terminal = os.dup(2)  # Dagster sends stderr into its home while a step runs
     try:
         return options.run(options)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return UNUSABLE
+    except (OSError, SQLAlchemyError) as error:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
+        text = f"DAGSTER_HOME cannot be used ({reason}): see that its disk has room and that it can be written.\n"
+        os.write(terminal, text.encode())
+        os._exit(FAILED)  # what is left in stdout's and stderr's buffers cannot be written either
     except KeyboardInterrupt:
-        print("stopped; tables keep their last complete state", file=sys.stderr)
-        return 130
+        print("stopped; tables keep their last complete state", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        # At once: Python would first wait for every thread, and one may wait for an answer for another minute.
+        os._exit(INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:

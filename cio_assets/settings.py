@@ -114,7 +114,19 @@ class Settings(BaseSettings):
     def _schema(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", value):
             raise ValueError("is not a schema name: letters, digits and _ only, not starting with a digit")
+        if value.lower() in ("information_schema", "pg_catalog", "memory", "wh", "temp", "system", "_cio_stage"):
+            raise ValueError("is a name that databases keep for themselves: give another")
         return value
+
+    @field_validator("dagster_home")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        if re.search(r"[%?#*\[\]]", str(value)):
+            raise ValueError("holds one of % ? # * [ ], which Dagster's storage cannot have in its path: give another")
+        try:
+            return value.expanduser()
+        except RuntimeError:
+            raise ValueError("names the home of a user who is not there: give another folder") from None
 
     @field_validator("start")
     @classmethod

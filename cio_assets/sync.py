@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,10 +42,15 @@ class TableResult:
 def prepare_home(settings: Settings) -> Path:
     """Make DAGSTER_HOME with our `dagster.yaml` where it has none, and export it for Dagster."""
     home = settings.dagster_home.absolute()
-    home.mkdir(parents=True, exist_ok=True)
     configuration = Path(__file__).parents[1] / "dagster.yaml"
-    if configuration.exists() and not (home / "dagster.yaml").exists():
-        shutil.copy(configuration, home / "dagster.yaml")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if configuration.exists() and not (home / "dagster.yaml").exists():
+            shutil.copy(configuration, home / "dagster.yaml")
+        if not os.access(home, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise SettingsError(f"DAGSTER_HOME {home} cannot be written ({error.strerror}): give another folder.") from None
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")  # also where dagster.yaml is another's
     return home

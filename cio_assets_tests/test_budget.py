@@ -12,7 +12,7 @@ from cio_assets_tests.conftest import environment, run_cli
 SMALL = {"people": 300, "campaigns": 2, "broadcasts": 1, "newsletters": 2, "segments": 6, "objects": 40}
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_a_whole_sync_from_afar_uses_the_budget_and_keeps_to_it(home: Path, tmp_path: Path) -> None:
     with sandbox.launch(**SMALL, latency_ms=200) as box:
         env = environment(home, box, CIO_APP_RPS="10")
@@ -31,7 +31,7 @@ def test_a_whole_sync_from_afar_uses_the_budget_and_keeps_to_it(home: Path, tmp_
     assert share_of_budget(fan_out) >= 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_a_long_window_is_read_side_by_side(home: Path, tmp_path: Path) -> None:
     with sandbox.launch(people=1000, deliveries=60_000, latency_ms=200) as box:
         done = run_cli(["sync", "--select", "messages"], environment(home, box, CIO_APP_RPS="10"), tmp_path)

@@ -256,3 +256,21 @@ def test_an_interrupted_sync_stops_and_says_so(box: sandbox.Sandbox, home: Path,
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "stopped" in stderr
+
+
+def test_an_object_type_that_goes_away_marks_its_objects(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    tables = "object_types,objects"
+    assert cli(box, "sync", "--select", tables).code == 0
+    box.faults(rules=[{"kind": "404", "method": "POST", "path": "^/v1/objects$", "times": 1}])
+    assert cli(box, "sync", "--select", tables).code == 0
+    assert any(row["_deleted_at"] for row in stored(home / "warehouse.duckdb", "objects"))
+
+
+def test_attributes_of_relationships_stay_when_the_cheaper_side_does_not_tell_them(
+    box: sandbox.Sandbox, cli: Cli, home: Path
+) -> None:
+    tables = "customers,object_types,objects,customer_relationships"
+    assert cli(box, "sync", "--select", tables, CIO_RELATIONSHIPS="people").code == 0
+    assert cli(box, "sync", "--select", tables).code == 0
+    rows = live(stored(home / "warehouse.duckdb", "customer_relationships"))
+    assert differences("customer_relationships", rows, box.truth("customer_relationships")) == []

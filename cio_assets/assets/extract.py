@@ -95,11 +95,15 @@ class _Reader:
                     self.staging.append(rows, chain)
             except NotFound:
                 self.staging.abandon(chain)  # it may have gone in the middle of its pages
-                if not unit.call.path_params or self._endpoint.method == "POST" or not self.table.parents:
+                if not self._of_a_parent(unit):
                     raise
             else:
                 return True
         return False
+
+    def _of_a_parent(self, unit: Unit) -> bool:
+        """Whether a 404 can mean that the parent has gone; never for a batch of people (observed-behaviour.md)."""
+        return bool(unit.given) and any(parent.batch is None for parent in self.table.parents)
 
     def pages(self, unit: Unit) -> Iterator[list[dict[str, Any]]]:
         """The unit's rows, a page at a time."""

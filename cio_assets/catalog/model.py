@@ -121,6 +121,8 @@ class Table:
     parent: Parent | None = None
     other_side: tuple[Endpoint, Parent] | None = None
     """The same rows read from another parent: the one with fewer rows is asked."""
+    told_by_one_side: tuple[str, ...] = ()
+    """Columns that only one of two sides tells: read from the other, the stored value stays."""
     variants: tuple[Mapping[str, str], ...] = ({},)
     """The list is read once for each: query parameters, or path parameters."""
     variants_repeat: bool = False

@@ -131,6 +131,7 @@ TABLES = (
             attributes json
             timestamps json
         """),
+        told_by_one_side=("attributes", "timestamps"),
         not_kept=("identifiers.id", "identifiers.email", "object_type_disabled"),
         refresh=Refresh.SNAPSHOT,
         docs="objects/",

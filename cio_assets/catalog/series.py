@@ -15,11 +15,7 @@ class SeriesInvalid(Exception):
 
 def length(series: Any) -> int:
     """Number of buckets in `metric.series`; raises `SeriesInvalid` where it is not an object of equally long arrays."""
-    if series is None:
-        return 0
-    if not isinstance(series, Mapping) or not all(isinstance(values, list) for values in series.values()):
-        raise SeriesInvalid("metric.series is not an object of arrays")
-    lengths = {len(values) for values in series.values()}
+    lengths = {len(array) for array in _arrays({"series": series}, "metric.series").values()}
     if len(lengths) > 1:
         raise SeriesInvalid(f"the arrays of metric.series differ in length: {sorted(lengths)}")
     return lengths.pop() if lengths else 0
@@ -34,7 +30,7 @@ def rows(
     other fields beside the series go to `_extra`.
     """
     metric = body.get("metric") or {}
-    series = metric.get("series") or {}
+    series = _arrays(metric, "metric.series")
     names = {column.name for column in table.columns}
     beside = {key: value for key, value in metric.items() if key not in ("series", "language_variants")}
     columns = {key: value for key, value in beside.items() if key in names}
@@ -43,7 +39,10 @@ def rows(
     blank = dict.fromkeys(names) | columns | dict(parent) | {"period": period}
     if not isinstance(variants, Mapping) or not all(isinstance(variant, Mapping) for variant in variants.values()):
         raise SeriesInvalid("language_variants is not an object of objects")
-    for index in sorted({i for values in series.values() for i, value in enumerate(values) if value}):
+    arrays = list(series.values())
+    arrays += [array for variant in variants.values() for array in _arrays(variant).values()]
+    happened = {i for array in arrays for i, value in enumerate(array[: len(starts)]) if value}
+    for index in sorted(happened):
         values = {name: array[index] for name, array in series.items()}
         counts = {name: value for name, value in values.items() if name in names and _is_count(value)}
         extra = unknown | {name: value for name, value in values.items() if name not in counts and value is not None}
@@ -62,8 +61,18 @@ def _is_count(value: Any) -> bool:
 
 def _variant(variant: Mapping[str, Any], index: int) -> dict[str, Any]:
     kept = {key: value for key, value in variant.items() if key != "series"}
-    try:
-        counts = {name: array[index] for name, array in (variant.get("series") or {}).items() if index < len(array)}
-    except (AttributeError, TypeError):
-        raise SeriesInvalid("the series of a language variant is not an object of arrays") from None
+    counts = {name: array[index] for name, array in _arrays(variant).items() if index < len(array)}
     return kept | {name: count for name, count in counts.items() if count}
+
+
+def _arrays(holder: Mapping[str, Any], what: str = "the series of a language variant") -> dict[str, list]:
+    """The arrays under `series`; null stands for none, as it does for the API's empty lists."""
+    series = holder.get("series")
+    if series is None:
+        return {}
+    if not isinstance(series, Mapping):
+        raise SeriesInvalid(f"{what} is not an object of arrays")
+    arrays = {name: array for name, array in series.items() if array is not None}
+    if not all(isinstance(array, list) for array in arrays.values()):
+        raise SeriesInvalid(f"{what} is not an object of arrays")
+    return arrays

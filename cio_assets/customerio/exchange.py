@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from . import retry
@@ -44,6 +45,15 @@ class Reply:
     content: bytes
     body: Any
     attempts: int
+
+
+def http_date(header: str | None) -> datetime:
+    """The instant of a Date header, or now where there is none that can be read."""
+    try:
+        moment = parsedate_to_datetime(header or "")
+    except ValueError:
+        return datetime.now(UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Exchange:
@@ -108,9 +118,10 @@ class Exchange:
                 body = read_json(received.content)
             except ValueError:
                 received = replace(received, failure="not_json", reason="not JSON")
-        outcome = retry.Outcome(received.status, received.failure, received.headers.get("Retry-After"))
+        # A Retry-After that is a date is one of the service's clock, not of ours.
+        told = retry.retry_after_seconds(received.headers.get("Retry-After"), http_date(received.headers.get("Date")))
+        outcome = retry.Outcome(received.status, received.failure, None if told is None else str(told))
         if received.status == 429:
-            told = retry.retry_after_seconds(outcome.retry_after, datetime.now(UTC))
             self._limiter.pause(UNTOLD_PAUSE if told is None else told)
         return outcome, (received, body)
 

@@ -24,6 +24,10 @@ ATTACHED = "wh"
 _BUSY = r"(?i).*(could not set lock on file|conflicting lock|used by another process|database is locked).*"
 
 
+_READING_LIMIT = "1GB"
+"""Memory that a query over the stored tables may use: texts of a table may be large."""
+
+
 class WarehouseError(Exception):
     """The warehouse cannot be used; says which and what to do, without credentials."""
 
@@ -77,14 +81,14 @@ class Warehouse:
             self._lock = scratch / f"warehouse-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
 
     @contextmanager
-    def scratch_connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def scratch_connection(self, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to nothing but memory and a folder of its own for what does not fit into it."""
         self._make(self.scratch)
         # Of its own: DuckDB names its temporary files alike in every process.
         spill = tempfile.mkdtemp(prefix="spill-", dir=self.scratch)
         con = duckdb.connect(
             config={
-                "memory_limit": self._memory_limit,
+                "memory_limit": memory_limit or self._memory_limit,
                 # One: as fast for our loads as two, at half the buffers (README, Benchmarks).
                 "threads": 1,
                 "temp_directory": spill,
@@ -109,7 +113,7 @@ class Warehouse:
         Holds the machine-wide lock, so fetch nothing over the network inside.
         """
         with ExitStack() as stack:
-            con = connection or stack.enter_context(self.scratch_connection())
+            con = connection or stack.enter_context(self.scratch_connection(_READING_LIMIT))
             stack.enter_context(self._locked())
             try:
                 self._attach(con)
@@ -145,7 +149,8 @@ class Warehouse:
         """Columns of a stored table and their SQL types; empty where there is no such table."""
         found = con.execute(
             "SELECT column_name, data_type FROM duckdb_columns() "
-            "WHERE database_name = ? AND schema_name = ? AND table_name = ? ORDER BY column_index",
+            "WHERE database_name = ? AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) "
+            "ORDER BY column_index",
             [ATTACHED, schema or self.schema, table],
         ).fetchall()
         return dict(found)

@@ -12,6 +12,9 @@ from cio_assets.catalog import Column, Refresh, Table, Type
 from cio_assets.warehouse.database import Warehouse, WarehouseError, literal, quoted
 from cio_assets.warehouse.staging import CHAIN, PAGE, Staged
 
+STAGE = "_cio_stage"
+"""Name under which the staged rows are attached; no schema may be called so."""
+
 
 @dataclass(frozen=True)
 class LoadResult:
@@ -65,27 +68,56 @@ def load(
     Reads and types the rows first, without the warehouse; then holds it for one short transaction. `synced_at` is when
     the reading began: what another run has read later, and loaded already, is left as it is.
     """
-    with warehouse.scratch_connection() as con:
-        # On disk, not in memory: a million deliveries must not count against the memory limit.
-        stage_file = staged.folder / "stage.duckdb"
-        stage_file.unlink(missing_ok=True)
-        con.execute(f"ATTACH {literal(str(stage_file))} AS stage (ROW_GROUP_SIZE 20480)")
+    for limit in MEMORY_LIMITS:
         try:
-            _stage(con, table, staged)
-            with warehouse.transaction(con):
-                create_table(warehouse, con, table)
-                marked = _APPLY[table.refresh](con, table, warehouse.qualified(table.name), synced_at, replace)
-                _insert(con, table, warehouse, synced_at)
-                live = "WHERE _deleted_at IS NULL" if table.tombstones else ""
-                (total,) = _one(con, f"SELECT count(*) FROM {warehouse.qualified(table.name)} {live}")
-            slice_rows, unknown = _one(con, "SELECT count(*), count(_extra) FROM stage.staged")
+            return _load(warehouse, table, staged, synced_at, replace, limit)
         except duckdb.Error as error:
+            if limit != MEMORY_LIMITS[-1] and _short_of_memory(error):
+                continue
             # DuckDB's messages quote values.
             raise WarehouseError(
                 f"Loading {warehouse.schema}.{table.name} failed with {type(error).__name__}; the table is as it was. "
                 + _hint(error)
             ) from None
+    raise AssertionError("unreachable: the last limit raises")
+
+
+MEMORY_LIMITS = (None, "512MB", "2GB")
+"""Limits to try in turn: the warehouse's own fits all but tables of very large texts (bodies of 50 kB and more)."""
+
+
+def _load(
+    warehouse: Warehouse,
+    table: Table,
+    staged: Staged,
+    synced_at: datetime,
+    replace: Replace | None,
+    memory_limit: str | None,
+) -> LoadResult:
+    with warehouse.scratch_connection(memory_limit) as con:
+        # On disk, not in memory: a million deliveries must not count against the memory limit.
+        stage_file = staged.folder / "stage.duckdb"
+        stage_file.unlink(missing_ok=True)
+        con.execute(f"ATTACH {literal(str(stage_file))} AS {STAGE} (ROW_GROUP_SIZE 20480)")
+        _stage(con, table, staged)
+        with warehouse.transaction(con):
+            create_table(warehouse, con, table)
+            target = warehouse.qualified(table.name)
+            if table.told_by_one_side:
+                _remember(con, table, target)
+            marked = _APPLY[table.refresh](con, table, target, synced_at, replace)
+            _insert(con, table, warehouse, synced_at)
+            live = "WHERE _deleted_at IS NULL" if table.tombstones else ""
+            (total,) = _one(con, f"SELECT count(*) FROM {target} {live}")
+        slice_rows, unknown = _one(con, f"SELECT count(*), count(_extra) FROM {STAGE}.staged")
     return LoadResult(total, slice_rows, marked, unknown)
+
+
+def _remember(con: duckdb.DuckDBPyConnection, table: Table, target: str) -> None:
+    """Set aside what this reading may not have been told, for `_insert`."""
+    names = ", ".join(map(quoted, (*table.key, *table.told_by_one_side)))
+    told = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in table.told_by_one_side)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE remembered AS SELECT {names} FROM {target} WHERE {told}")
 
 
 def create_view(warehouse: Warehouse, view: Table, of: Table) -> int:
@@ -116,21 +148,23 @@ def _stage(con: duckdb.DuckDBPyConnection, table: Table, staged: Staged) -> None
     typed = "".join(f", to_timestamp({quoted(name)}) AS {quoted(name)}" for name in times).removeprefix(", ")
     source = _ndjson(str(staged.rows_path), wire, staged.longest_line)
     wanted = f" WHERE {CHAIN} NOT IN ({', '.join(map(str, staged.abandoned))})" if staged.abandoned else ""
-    con.execute(f"CREATE TABLE stage.staged AS SELECT *{f' REPLACE ({typed})' if typed else ''} FROM {source}{wanted}")
+    con.execute(
+        f"CREATE TABLE {STAGE}.staged AS SELECT *{f' REPLACE ({typed})' if typed else ''} FROM {source}{wanted}"
+    )
     # Rows move between pages while a list is read: the later page knows better.
     key = ", ".join(map(quoted, table.key))
     con.execute(
-        f"""CREATE TABLE stage.repeated AS SELECT {key}, max_by(rowid, {PAGE}) AS kept
-            FROM stage.staged GROUP BY {key} HAVING count(*) > 1"""
+        f"""CREATE TABLE {STAGE}.repeated AS SELECT {key}, max_by(rowid, {PAGE}) AS kept
+            FROM {STAGE}.staged GROUP BY {key} HAVING count(*) > 1"""
     )
     con.execute(
-        f"""DELETE FROM stage.staged AS s USING stage.repeated AS r
+        f"""DELETE FROM {STAGE}.staged AS s USING {STAGE}.repeated AS r
             WHERE {_same(table.key, "s", "r")} AND s.rowid <> r.kept"""
     )
     if staged.span_count:
         spans = {name: wire[name] for name in table.key if name != "period_start"}
         spans |= {"span_from": "BIGINT", "span_to": "BIGINT"}
-        con.execute(f"CREATE TABLE stage.spans AS SELECT * FROM {_ndjson(str(staged.spans_path), spans, 4096)}")
+        con.execute(f"CREATE TABLE {STAGE}.spans AS SELECT * FROM {_ndjson(str(staged.spans_path), spans, 4096)}")
 
 
 def _ndjson(path: str, columns: dict[str, str], longest_line: int) -> str:
@@ -160,7 +194,7 @@ def _window(
         raise ValueError("a window load needs its window")
     con.execute(
         f"""DELETE FROM {target} AS t WHERE created >= ? AND created < ? AND date_trunc('day', created) >= ?
-            AND date_trunc('day', created) IN (SELECT DISTINCT date_trunc('day', created) FROM stage.staged)
+            AND date_trunc('day', created) IN (SELECT DISTINCT date_trunc('day', created) FROM {STAGE}.staged)
             AND {_OLDER}""",
         [replace.start, replace.end, replace.horizon, synced_at],
     )
@@ -172,9 +206,9 @@ def _series(
     con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, _replace: Replace | None
 ) -> int:
     key = [name for name in table.key if name != "period_start"]
-    if _one(con, "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'stage' AND table_name = 'spans'")[0]:
+    if _one(con, f"SELECT count(*) FROM duckdb_tables() WHERE database_name = '{STAGE}' AND table_name = 'spans'")[0]:
         con.execute(
-            f"""DELETE FROM {target} AS t WHERE EXISTS (SELECT 1 FROM stage.spans AS s WHERE {_same(key, "s", "t")}
+            f"""DELETE FROM {target} AS t WHERE EXISTS (SELECT 1 FROM {STAGE}.spans AS s WHERE {_same(key, "s", "t")}
                 AND t.period_start >= to_timestamp(s.span_from) AND t.period_start < to_timestamp(s.span_to))
                 AND {_OLDER}""",
             [synced_at],
@@ -201,22 +235,26 @@ _OLDER = "NOT (t._synced_at > ?::TIMESTAMPTZ AND t._synced_at <= now())"
 def _delete_staged_keys(con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime) -> None:
     con.execute(
         f"""DELETE FROM {target} AS t
-            WHERE EXISTS (SELECT 1 FROM stage.staged AS s WHERE {_same(table.key, "s", "t")}) AND {_OLDER}""",
+            WHERE EXISTS (SELECT 1 FROM {STAGE}.staged AS s WHERE {_same(table.key, "s", "t")}) AND {_OLDER}""",
         [synced_at],
     )
 
 
 def _insert(con: duckdb.DuckDBPyConnection, table: Table, warehouse: Warehouse, synced_at: datetime) -> None:
     def value(column: Column) -> str:
-        name = quoted(column.name)
+        name = f"s.{quoted(column.name)}"
+        if column.name in table.told_by_one_side:
+            return f"coalesce({name}, remembered.{quoted(column.name)}) AS {quoted(column.name)}"
         if warehouse.kind == "postgres" and column.type is Type.TEXT:
-            return f"replace({name}, chr(0), '') AS {name}"  # Postgres has no text with NUL
+            return f"replace({name}, chr(0), '') AS {quoted(column.name)}"  # Postgres has no text with NUL
         return name
 
     values = ", ".join(map(value, table.columns))
     target = warehouse.qualified(table.name)
+    told = f"LEFT JOIN remembered ON {_same(table.key, 's', 'remembered')}" if table.told_by_one_side else ""
     con.execute(
-        f"""INSERT INTO {target} BY NAME SELECT {values}, _extra, ?::TIMESTAMPTZ AS _synced_at FROM stage.staged AS s
+        f"""INSERT INTO {target} BY NAME SELECT {values}, s._extra, ?::TIMESTAMPTZ AS _synced_at
+            FROM {STAGE}.staged AS s {told}
             WHERE NOT EXISTS (SELECT 1 FROM {target} AS t WHERE {_same(table.key, "s", "t")})""",
         [synced_at],
     )
@@ -246,9 +284,16 @@ def _family(sql_type: str) -> str:
     return aliases.get(sql_type.upper(), sql_type.upper())
 
 
+def _short_of_memory(error: duckdb.Error) -> bool:
+    # A commit that lacks memory is a TransactionException: "failed to pin block".
+    text = str(error).lower()
+    return isinstance(error, duckdb.OutOfMemoryException) or "failed to pin" in text or "out of memory" in text
+
+
 def _hint(error: duckdb.Error) -> str:
-    if isinstance(error, duckdb.OutOfMemoryException):
+    text = str(error).lower()
+    if _short_of_memory(error):
         return "DuckDB ran out of memory or of room for its temporary files: make room in the folder of DAGSTER_HOME."
-    if isinstance(error, duckdb.IOException):
+    if isinstance(error, duckdb.IOException) or "no space" in text or "could not write" in text or "i/o error" in text:
         return "See that the disk has room and that the folders of the warehouse and of DAGSTER_HOME can be written."
     return "This is a bug or a table that another tool has changed: compare its columns with the catalog."

@@ -41,7 +41,9 @@ def test_a_row_for_each_bucket_in_which_something_happened() -> None:
     assert set(found[0]) == {*(column.name for column in TABLE.columns), "_extra"}
 
 
-@pytest.mark.parametrize("series", [None, {}, {"sent": []}, {"sent": [0, 0], "opened": [0, 0]}, {"sent": [None, 0]}])
+@pytest.mark.parametrize(
+    "series", [None, {}, {"sent": []}, {"sent": [0, 0], "opened": [0, 0]}, {"sent": [None, 0]}, {"sent": None}]
+)
 def test_nothing_happened(series: Any) -> None:
     assert _rows({"metric": {"series": series}}) == []
 
@@ -53,7 +55,6 @@ def test_nothing_happened(series: Any) -> None:
         {"sent": [], "opened": [1]},
         {"series": [{"sent": 1}], "sent": [1, 2]},
         {"sent": 5},
-        {"sent": None},
         [{"sent": 1}],
         "none",
         5,
@@ -153,3 +154,28 @@ def test_no_count_is_lost_and_none_is_invented(series: dict[str, list[int]]) -> 
     }
     assert counted == {(starts[i], name): n for name, array in series.items() for i, n in enumerate(array) if n}
     assert len({row["period_start"] for row in found}) == len(found)
+
+
+def test_a_null_array_is_no_array() -> None:
+    (row,) = _rows({"metric": {"series": {"sent": [2], "4xx": None}}})
+    assert (row["sent"], row["4xx"], row["_extra"]) == (2, None, None)
+
+
+def test_a_bucket_that_only_a_variant_tells_of_is_stored() -> None:
+    series = {"sent": [0, 0], "opened": [0, 0]}
+    variant = {"language": "fr", "default": False, "series": {"sent": [0, 5]}}
+    (row,) = _rows({"metric": {"series": series, "language_variants": {"77": variant}}}, "campaign_action_metrics")
+    assert row["period_start"] == int(FIRST.timestamp()) + DAY
+    assert row["_extra"] == {"language_variants": {"77": {"language": "fr", "default": False, "sent": 5}}}
+
+
+@pytest.mark.parametrize("value", [1.5, "2", [3], 2**70, True])
+def test_what_is_no_count_is_kept_as_it_came(value: Any) -> None:
+    (row,) = _rows({"metric": {"series": {"sent": [value], "opened": [1]}}})
+    assert (row["sent"], row["opened"], row["_extra"]) == (None, 1, {"sent": value})
+
+
+@pytest.mark.parametrize("variants", [[1], "fr", {"77": 5}, {"77": {"series": [1]}}])
+def test_language_variants_of_another_shape_are_refused(variants: Any) -> None:
+    with pytest.raises(SeriesInvalid):
+        _rows({"metric": {"series": {"sent": [1]}, "language_variants": variants}}, "campaign_action_metrics")

@@ -34,9 +34,9 @@ from pathlib import Path
 from cio_assets.catalog import TABLES
 from cio_assets.warehouse import Staging, Warehouse, load
 folder, name = Path(sys.argv[1]), sys.argv[2]
-warehouse = Warehouse(str(folder / "w.duckdb"), "customerio", scratch=folder / "staging", memory_limit="24MB")
+warehouse = Warehouse(str(folder / "w.duckdb"), "customerio", scratch=folder / "staging", memory_limit="64MB")
 with Staging(folder / "staging", name) as staging:
-    for page in range(60):
+    for page in range(150):
         staging.append({"id": f"{name}-{page}-{n}", "data": {"x": "y" * 200}} for n in range(1000))
     staged = staging.finish()
 print("ready", flush=True)
@@ -70,6 +70,6 @@ def test_two_processes_short_of_memory_do_not_touch_each_other_s_files(tmp_path:
         assert loader.returncode == 0, stderr[-1500:]
     warehouse = Warehouse(str(tmp_path / "w.duckdb"), "customerio", scratch=tmp_path / "staging")
     assert warehouse.query("SELECT count(*), count(DISTINCT id), count(data->>'x') FROM activities") == [
-        (120_000, 120_000, 120_000)
+        (300_000, 300_000, 300_000)
     ]
     assert not list((tmp_path / "staging").glob("spill-*"))

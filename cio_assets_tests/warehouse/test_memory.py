@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cio_assets_tests.warehouse.stage import python
+from cio_assets.warehouse import Warehouse
+from cio_assets_tests.warehouse.stage import put, python
 
 LOAD = """
     import json, sys
@@ -49,3 +50,12 @@ def test_three_hundred_thousand_deliveries_are_loaded_in_little_memory(tmp_path:
     assert told["found"] == [300_000, 300_000]
     assert told["megabytes"] < 450
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_very_large_texts_are_loaded_too(tmp_path: Path) -> None:
+    warehouse = Warehouse(str(tmp_path / "w.duckdb"), "customerio", scratch=tmp_path / "staging")
+    body = "<p>Ä large body</p>" * 5000  # 100 kB
+    rows = [{"newsletter_id": 1, "id": number, "body": body} for number in range(2000)]
+    put(warehouse, "newsletter_contents", rows[:1000], rows[1000:])
+    assert warehouse.query("SELECT count(*), min(length(body)) FROM newsletter_contents") == [(2000, len(body))]

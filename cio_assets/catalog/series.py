@@ -39,10 +39,8 @@ def rows(
     blank = dict.fromkeys(names) | columns | dict(parent) | {"period": period}
     if not isinstance(variants, Mapping) or not all(isinstance(variant, Mapping) for variant in variants.values()):
         raise SeriesInvalid("language_variants is not an object of objects")
-    arrays = list(series.values())
-    arrays += [array for variant in variants.values() for array in _arrays(variant).values()]
-    happened = {i for array in arrays for i, value in enumerate(array[: len(starts)]) if value}
-    for index in sorted(happened):
+    # The action's own series decides what happened: it counts all of its language variants.
+    for index in sorted({i for array in series.values() for i, value in enumerate(array) if value}):
         values = {name: array[index] for name, array in series.items()}
         counts = {name: value for name, value in values.items() if name in names and _is_count(value)}
         extra = unknown | {name: value for name, value in values.items() if name not in counts and value is not None}

@@ -161,14 +161,6 @@ def test_a_null_array_is_no_array() -> None:
     assert (row["sent"], row["4xx"], row["_extra"]) == (2, None, None)
 
 
-def test_a_bucket_that_only_a_variant_tells_of_is_stored() -> None:
-    series = {"sent": [0, 0], "opened": [0, 0]}
-    variant = {"language": "fr", "default": False, "series": {"sent": [0, 5]}}
-    (row,) = _rows({"metric": {"series": series, "language_variants": {"77": variant}}}, "campaign_action_metrics")
-    assert row["period_start"] == int(FIRST.timestamp()) + DAY
-    assert row["_extra"] == {"language_variants": {"77": {"language": "fr", "default": False, "sent": 5}}}
-
-
 @pytest.mark.parametrize("value", [1.5, "2", [3], 2**70, True])
 def test_what_is_no_count_is_kept_as_it_came(value: Any) -> None:
     (row,) = _rows({"metric": {"series": {"sent": [value], "opened": [1]}}})

@@ -10,7 +10,7 @@ from cio_assets.sandbox.options import SandboxOptions, add_arguments, options_fr
 
 def serve(options: SandboxOptions) -> None:
     """Run the sandbox in this process until it is interrupted; prints one line when it accepts connections."""
-    from cio_assets.sandbox.server import serve as run  # noqa: PLC0415
+    from cio_assets.sandbox.server import serve as run  # noqa: PLC0415 - importing the package stays light
 
     run(options)
 

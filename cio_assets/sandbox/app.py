@@ -113,9 +113,9 @@ class App:
         try:
             headers = Headers(scope=scope)
             if (found is None or found[0].needs_key) and not self._authorized(headers.get("authorization", "")):
-                raise ApiError(401, "unauthorized")  # noqa: TRY301
+                raise ApiError(401, "unauthorized")  # noqa: TRY301 - answered below, like what the endpoints raise
             if found is None:
-                raise ApiError(404, "no such endpoint")  # noqa: TRY301
+                raise ApiError(404, "no such endpoint")  # noqa: TRY301 - answered below, like what the endpoints raise
             request = self._validate(*found, scope["query_string"], headers.get("content-type", ""), body)
             request.overlap = overlap
             loop = asyncio.get_running_loop()

@@ -61,7 +61,7 @@ class Sandbox:
 
     def _text(self, path: str, body: dict[str, Any] | None) -> str:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_sandbox{path}", data)  # noqa: S310
+        request = urllib.request.Request(f"{self.url}/_sandbox{path}", data)  # noqa: S310 - our own server
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=300) as response:
@@ -84,7 +84,7 @@ def launch(start_timeout: float = 120, **options: Any) -> Iterator[Sandbox]:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "CIO_SANDBOX_PARENT": str(os.getpid())}
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 - a fixed command
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         )
         try:

@@ -91,19 +91,19 @@ class Mutations:
         """New people arrive."""
         return {"ids": self._cio_ids(self.world.people.add(count, self.now))}
 
-    def delete_campaign(self, id: int | None = None) -> Answer:  # noqa: A002
+    def delete_campaign(self, id: int | None = None) -> Answer:  # noqa: A002 - the control's own word
         """A campaign is gone; its deliveries stay in /v1/messages."""
         return self._retire("campaign", id)
 
-    def delete_newsletter(self, id: int | None = None) -> Answer:  # noqa: A002
+    def delete_newsletter(self, id: int | None = None) -> Answer:  # noqa: A002 - the control's own word
         """A newsletter is gone; its deliveries stay in /v1/messages."""
         return self._retire("newsletter", id)
 
-    def delete_segment(self, id: int | None = None) -> Answer:  # noqa: A002
+    def delete_segment(self, id: int | None = None) -> Answer:  # noqa: A002 - the control's own word
         """A segment is gone."""
         return self._drop(self.world.segments.items, id)
 
-    def change_campaign(self, id: int | None = None) -> Answer:  # noqa: A002
+    def change_campaign(self, id: int | None = None) -> Answer:  # noqa: A002 - the control's own word
         """A campaign is renamed, which moves its change markers."""
         campaigns = self.world.content.campaigns
         item = campaigns[next(iter(campaigns)) if id is None else id]

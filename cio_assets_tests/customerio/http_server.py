@@ -55,7 +55,7 @@ class Server:
 
             do_POST = do_GET  # noqa: N815 - the name http.server looks for
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's word
                 pass
 
         class Quiet(ThreadingHTTPServer):

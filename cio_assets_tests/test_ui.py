@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,12 +92,25 @@ def dagster_dev(env: dict[str, str], log: Path) -> Iterator[Ui]:
                 time.sleep(0.25)
         yield ui
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
+        # As Ctrl-C does; what still runs then (dagster dev outlives its make) must not outlive the test.
+        os.killpg(process.pid, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
+        for _ in range(40):
+            if not group_runs(process.pid):
+                break
+            time.sleep(0.25)
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
+
+
+def group_runs(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ bench: install
 	$(BIN)/python -m cio_assets_tests.bench
 
 lock:
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links --no-annotate -c constraints.txt -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate -c constraints.txt -o requirements.lock
 
 clean:
 	rm -rf .venv .dagster_home

@@ -20,6 +20,7 @@ from cio_assets.automation.jobs import DELIVERIES, METRICS, RECENT_METRICS, SNAP
 from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES
 from cio_assets.settings import Settings, SettingsError
+from cio_assets.turns import turn
 
 JOBS = (SNAPSHOTS, DELIVERIES, METRICS, RECENT_METRICS)
 
@@ -90,7 +91,7 @@ def sync(
         raise SettingsError(f"--since {since} lies in the future: give a day that has begun.")
     ranges = _partition_ranges(settings, since)
     definitions = build_definitions(settings, observer=observer)
-    home_instance = instance or dg.DagsterInstance.get()
+    home_instance = instance or _open_instance(settings)
     refused: str | None = None
     for job in JOBS:
         chosen = [name for name in tables if job_of(TABLES[name]) == job]
@@ -100,6 +101,12 @@ def sync(
             for result in _run(definitions, home_instance, job, chosen, ranges.get(job)):
                 refused = refused or (result.failure if result.refused else None)
                 yield result
+
+
+def _open_instance(settings: Settings) -> dg.DagsterInstance:
+    """The instance of DAGSTER_HOME, one process after the other: Dagster makes its tables without a lock."""
+    with turn(settings.dagster_home.absolute() / "instance.lock"):
+        return dg.DagsterInstance.get()
 
 
 def _partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, str]]:

@@ -274,3 +274,21 @@ def test_attributes_of_relationships_stay_when_the_cheaper_side_does_not_tell_th
     assert cli(box, "sync", "--select", tables).code == 0
     rows = live(stored(home / "warehouse.duckdb", "customer_relationships"))
     assert differences("customer_relationships", rows, box.truth("customer_relationships")) == []
+
+
+def test_syncs_that_begin_at_once_in_a_new_home_all_succeed(box: sandbox.Sandbox, home: Path, tmp_path: Path) -> None:
+    syncs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "cio_assets.cli", "sync", "--select", "segments,campaigns,snippets"],
+            env=environment(home, box),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for sync in syncs:
+        text, _ = sync.communicate(timeout=100)
+        assert sync.returncode == 0, text[-1500:]
+    assert unequal(box, home / "warehouse.duckdb", ["segments", "campaigns", "snippets"]) == []

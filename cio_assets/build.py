@@ -10,10 +10,13 @@ import dagster as dg
 
 from cio_assets.assets.api import AppApi, Observer, utc_now
 from cio_assets.assets.factory import build_asset
+from cio_assets.assets.push import build_push_asset
 from cio_assets.automation.jobs import build_jobs
 from cio_assets.catalog import TABLES
 from cio_assets.io_managers import WarehouseIOManager, make_warehouse
+from cio_assets.io_managers.track import track_io_manager
 from cio_assets.memory import share_arenas
+from cio_assets.reverse_etl.syncs_file import load_syncs
 from cio_assets.settings import Settings
 
 
@@ -22,16 +25,20 @@ def build_definitions(
 ) -> dg.Definitions:
     """The definitions for these settings; needs no credentials, they are asked for when an asset is materialized."""
     share_arenas()
+    syncs = load_syncs(settings.syncs_file)
     with warnings.catch_warnings():
         # backfill_policy is "beta" in 1.13; without it a range of partitions is one run each.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [build_asset(table, settings) for table in TABLES.values()]
+        assets += [build_push_asset(sync, settings.start_date) for sync in syncs]
+    warehouse = make_warehouse(settings)
     return dg.Definitions(
         assets=assets,
-        jobs=list(build_jobs()),
+        jobs=list(build_jobs(syncs)),
         resources={
             "customerio": AppApi(settings, now, observer),
-            "warehouse": WarehouseIOManager(make_warehouse(settings)),
+            "warehouse": WarehouseIOManager(warehouse),
+            "customerio_track": track_io_manager(settings, warehouse, now),
         },
         executor=dg.in_process_executor,
     )

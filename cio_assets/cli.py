@@ -1,4 +1,4 @@
-"""The command line: check, sync, sandbox. Arguments and printing only."""
+"""The command line: check, sync, push, rejects, sandbox. Arguments and exit codes; `console.py` prints."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import argparse
 import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 from datetime import date
 
-from rich.console import Console
-from rich.table import Table as Grid
 from sqlalchemy.exc import SQLAlchemyError
 
 from cio_assets import sandbox
-from cio_assets.settings import Settings, SettingsError, load_settings
+from cio_assets.settings import SettingsError, load_settings
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 
@@ -36,11 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = f"DAGSTER_HOME cannot be used ({reason}): see that its disk has room and that it can be written.\n"
         os.write(terminal, text.encode())
         os._exit(FAILED)  # what is left in stdout's and stderr's buffers cannot be written either
+    except _warehouse_errors() as error:
+        print(error, file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
-        print("stopped; tables keep their last complete state", file=sys.stderr, flush=True)
+        print("stopped; tables keep their last complete state, what was pushed is noted", file=sys.stderr, flush=True)
         sys.stdout.flush()
         # At once: Python would first wait for every thread, and one may wait for an answer for another minute.
         os._exit(INTERRUPTED)
+
+
+def _warehouse_errors() -> type[Exception]:
+    from cio_assets.warehouse import WarehouseError  # noqa: PLC0415  # see _check
+
+    return WarehouseError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,6 +65,22 @@ def _parser() -> argparse.ArgumentParser:
         "--full", action="store_true", help="carry nothing over from earlier syncs (at present no sync does)"
     )
     sync.set_defaults(run=_sync)
+
+    push = commands.add_parser("push", help="push what has changed in the warehouse to Customer.io")
+    push.add_argument("syncs", metavar="SYNC", nargs="*", help="only these (default: all whose source is there)")
+    push.add_argument("--dry-run", action="store_true", help="count what would be sent, and send nothing")
+    push.add_argument("--full", action="store_true", help="send unchanged rows too (events that are known are not)")
+    push.set_defaults(run=_push)
+
+    rejects = commands.add_parser("rejects", help="rows that were not accepted, and why")
+    actions = rejects.add_subparsers(required=True, metavar="ACTION")
+    shown = actions.add_parser("list", help="count them by sync and reason")
+    shown.add_argument("syncs", metavar="SYNC", nargs="*", help="only of these")
+    shown.add_argument("--rows", action="store_true", help="print them as JSON lines (personal data) instead")
+    shown.set_defaults(run=_rejects_list)
+    again = actions.add_parser("retry", help="push again, what Customer.io refused included")
+    again.add_argument("syncs", metavar="SYNC", nargs="*", help="only these (default: all that have rejected rows)")
+    again.set_defaults(run=_rejects_retry)
 
     box = commands.add_parser("sandbox", help="serve a local Customer.io with made-up data")
     sandbox.add_arguments(box)
@@ -90,43 +112,33 @@ def _sandbox(options: argparse.Namespace) -> int:
 
 
 def _sync(options: argparse.Namespace) -> int:
-    return run_sync(load_settings(), options.select.split(",") if options.select is not None else [], options.since)
+    from cio_assets.console import run_push, run_sync  # noqa: PLC0415  # see _check
+
+    settings = load_settings()
+    select = options.select.split(",") if options.select is not None else []
+    failed = run_sync(settings, select, options.since)
+    pushed = 0 if select else run_push(settings, wanted=False)
+    return FAILED if failed or pushed else 0
 
 
-def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None = None) -> int:
-    """Sync with progress, then print a row a table; the exit code."""
-    from cio_assets.sync import prepare_home, selected_tables, sync  # noqa: PLC0415  # see _check
+def _push(options: argparse.Namespace) -> int:
+    from cio_assets.console import run_push  # noqa: PLC0415  # see _check
 
-    tables = selected_tables(select)
-    prepare_home(settings)
-    console = Console(highlight=False)
-    started = time.monotonic()
-    results = []
+    chosen = {"dry_run": options.dry_run, "full": options.full}
+    return FAILED if run_push(load_settings(), options.syncs, **chosen) else 0
 
-    def tell(table: str, requests: int, rows: int) -> None:
-        console.print(f"  … {table}: {rows:,} rows, {requests:,} requests", style="dim")
 
-    for result in sync(settings, tables, since, observer=tell):
-        if result.failure and result.failure not in {earlier.failure for earlier in results}:
-            console.print(f"FAILED {result.table}: {result.failure}", markup=False, soft_wrap=True)
-        results.append(result)
-    grid = Grid()
-    grid.add_column("table", no_wrap=True, min_width=max(map(len, tables)))
-    for name in ("rows", "requests", "retries", "deleted", "seconds"):
-        grid.add_column(name, justify="right")
-    for result in sorted(results, key=lambda result: result.table):
-        counts = (result.requests, result.retries, result.marked_deleted)
-        rows = "failed" if result.failure else f"{result.rows:,}"
-        grid.add_row(result.table, rows, *(f"{count:,}" for count in counts), f"{result.seconds:.1f}")
-    total = sum(result.requests for result in results)
-    grid.add_section()
-    grid.add_row("total", "", f"{total:,}", "", "", f"{time.monotonic() - started:.1f}")
-    console.print(grid)
-    failed = [result.table for result in results if result.failure]
-    if failed:
-        console.print(f"Failed: {', '.join(failed)}. These tables keep their last complete state.", soft_wrap=True)
-    console.print(f"Warehouse: {settings.warehouse_label}", soft_wrap=True)
-    return FAILED if failed else 0
+def _rejects_list(options: argparse.Namespace) -> int:
+    from cio_assets.console import list_rejects  # noqa: PLC0415  # see _check
+
+    list_rejects(load_settings(), options.syncs, rows=options.rows)
+    return 0
+
+
+def _rejects_retry(options: argparse.Namespace) -> int:
+    from cio_assets.console import retry_rejects  # noqa: PLC0415  # see _check
+
+    return FAILED if retry_rejects(load_settings(), options.syncs) else 0
 
 
 if __name__ == "__main__":

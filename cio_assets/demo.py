@@ -1,4 +1,4 @@
-"""`make demo`: a local Customer.io, a full sync through Dagster, and a few answers from the warehouse."""
+"""`make demo`: a local Customer.io, a full sync through Dagster, and what was learned from it pushed back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from cio_assets import sandbox
-from cio_assets.assets.api import DEMO_MARK
-from cio_assets.cli import run_sync
-from cio_assets.settings import load_settings
+from cio_assets.assets.api import AppApi
+from cio_assets.build import build_definitions
+from cio_assets.console import list_rejects, run_push, run_sync
+from cio_assets.customerio import Call
+from cio_assets.demo_mark import DEMO_MARK
+from cio_assets.examples import JOB, with_examples
+from cio_assets.runs import open_instance
+from cio_assets.settings import Settings, load_settings
 
 _WORLD = {"people": 2000, "campaigns": 8, "broadcasts": 4, "newsletters": 6, "segments": 12, "objects": 40}
 _RATE = 200
@@ -41,7 +46,7 @@ _QUESTIONS = {
 
 
 def main() -> int:
-    """Run the demo; the exit code of the sync."""
+    """Run the demo; 0 where everything succeeded."""
     console = Console(highlight=False)
     started = time.monotonic()
     home = Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").absolute()
@@ -63,6 +68,9 @@ def main() -> int:
             "CUSTOMERIO_APP_URL": box.url,
             "CUSTOMERIO_APP_API_KEY": box.app_key,
             "CIO_APP_RPS": str(_RATE * 0.9),
+            "CUSTOMERIO_TRACK_URL": box.url,
+            "CUSTOMERIO_SITE_ID": box.site_id,
+            "CUSTOMERIO_TRACK_API_KEY": box.track_key,
             "CIO_ENV_FILE": os.devnull,
         }
         settings = load_settings()
@@ -71,7 +79,8 @@ def main() -> int:
             f"and the client are set to {_RATE} requests a second; the real service allows 10.\n",
             soft_wrap=True,
         )
-        code = run_sync(settings)
+        failed = run_sync(settings)
+        failed = _push_back(console, settings) or failed
     with duckdb.connect(settings.warehouse, read_only=True) as con:
         con.execute("SET TimeZone = 'UTC'")
         for question, sql in _QUESTIONS.items():
@@ -87,7 +96,38 @@ def main() -> int:
         "  CUSTOMERIO_APP_URL=http://127.0.0.1:8085 CUSTOMERIO_APP_API_KEY=sandbox-app-key make dev",
         soft_wrap=True,
     )
-    return code
+    return int(failed)
+
+
+_CHANGES = """
+    UPDATE reverse_etl.persons SET engagement_score = engagement_score + 1
+    WHERE cio_id IN (SELECT cio_id FROM reverse_etl.persons ORDER BY engagement_score DESC, cio_id LIMIT 5);
+    INSERT INTO reverse_etl.persons (cio_id, engagement_score) VALUES (NULL, 12), (repeat('x', 151), 12)"""
+
+
+def _push_back(console: Console, settings: Settings) -> bool:
+    """Compute people's engagement, push it, change a few rows, push again; whether anything failed."""
+    console.print("\nBack into Customer.io: two SQL assets score people by their opens and clicks.")
+    definitions = with_examples(build_definitions(settings))
+    definitions.resolve_job_def(JOB).execute_in_process(
+        instance=open_instance(settings), run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    )
+    failed = run_push(settings, ["persons", "events"])
+    with duckdb.connect(settings.warehouse) as con:
+        con.execute(_CHANGES)
+        cio_id, score = con.execute(
+            "SELECT cio_id, engagement_score FROM reverse_etl.persons ORDER BY engagement_score DESC, cio_id LIMIT 1"
+        ).fetchall()[0]
+    console.print(
+        "\nFive scores were changed, two rows that nobody can be found by were added. The second push sends five:"
+    )
+    failed = run_push(settings, ["persons", "events"]) or failed
+    list_rejects(settings, [], rows=False)
+    with AppApi(settings).client() as client:
+        call = Call("GET", "/v1/customers/{customer_id}/attributes", {"customer_id": cio_id}, {"id_type": "cio_id"})
+        shown = client.send(call).body["customer"]["attributes"].get("engagement_score")
+    console.print(f"The person who is engaged most has {score} in the warehouse, and {shown} in Customer.io.\n")
+    return failed or shown != str(score)
 
 
 if __name__ == "__main__":

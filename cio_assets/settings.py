@@ -9,10 +9,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 WAREHOUSE_FORMS = "a DuckDB file path, md:DATABASE, ducklake:… or postgres:…"
+REJECTS_FORMS = "a folder or s3://bucket/prefix"
 
 
 class SettingsError(Exception):
@@ -32,6 +33,24 @@ def _scheme(uri: str) -> re.Match[str] | None:
 
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("names the home of a user who is not there: give another path") from None
+
+
+def _folder(text: str) -> Path:
+    path = _absolute(Path(text))
+    try:
+        is_file = path.exists() and not path.is_dir()
+    except (OSError, ValueError):  # whoever writes there says what is wrong
+        return path
+    if is_file:
+        raise ValueError(f"names a file: give {REJECTS_FORMS}")
+    return path
 
 
 def _iso_date(value: object) -> object:
@@ -70,12 +89,21 @@ class Settings(BaseSettings):
     relationships: Annotated[Literal["cheapest", "people"], BeforeValidator(_lower)] = Field(
         "cheapest", validation_alias="CIO_RELATIONSHIPS"
     )
+    syncs_file: Path | None = Field(None, validation_alias="CIO_SYNCS")
+    rejects_uri: str | None = Field(None, validation_alias="CIO_REJECTS_URI")
+    rejects_role_arn: str | None = Field(None, validation_alias="CIO_REJECTS_ROLE_ARN")
+    rejects_external_id: SecretStr | None = Field(None, validation_alias="CIO_REJECTS_EXTERNAL_ID")
     dagster_home: Path = Field(Path(".dagster_home"), validation_alias="DAGSTER_HOME")
 
     @field_validator("app_api_key", "site_id", "track_api_key", mode="before")
     @classmethod
     def _trim(cls, value: object) -> object:
         return value.strip() if isinstance(value, str) else value
+
+    @field_validator("syncs_file", "rejects_uri", "rejects_role_arn", "rejects_external_id", mode="before")
+    @classmethod
+    def _blank_is_not_set(cls, value: object) -> object:
+        return value.strip() or None if isinstance(value, str) else value
 
     @field_validator("app_url", "track_url")
     @classmethod
@@ -116,6 +144,62 @@ class Settings(BaseSettings):
             raise ValueError("is not a schema name: letters, digits and _ only, not starting with a digit")
         if value.lower() in ("information_schema", "pg_catalog", "memory", "wh", "temp", "system", "_cio_stage"):
             raise ValueError("is a name that databases keep for themselves: give another")
+        return value
+
+    @field_validator("syncs_file")
+    @classmethod
+    def _syncs(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        path = _absolute(value)
+        try:
+            found = path.is_file()
+            folder = path.is_dir()
+        except OSError as error:  # a folder above it that cannot be entered, a name too long
+            raise ValueError(f"names {path}, which cannot be read ({error.strerror})") from None
+        if not found:
+            what = "which is a folder" if folder else "where there is no file"
+            raise ValueError(f"names {path}, {what}: give the path of a YAML file of syncs")
+        return path
+
+    @field_validator("rejects_uri")
+    @classmethod
+    def _rejects(cls, value: str | None) -> str | None:
+        scheme = _scheme(value) if value else None
+        if value is None or scheme is None:
+            return None if value is None else str(_folder(value))
+        if scheme[1].lower() != "s3":
+            raise ValueError(f"starts with '{scheme[1]}:', where refused rows cannot be written: give {REJECTS_FORMS}")
+        slashes, bucket, prefix = value[scheme.end() :][:2], *value[scheme.end() + 2 :].partition("/")[::2]
+        prefix = prefix.strip("/")
+        if slashes != "//" or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", bucket):
+            raise ValueError("names no bucket: give s3://bucket/prefix, without keys, port or host in it")
+        odd = re.search(r"[?#\\\x00-\x1f\x7f]", prefix) or {"", ".", ".."} & set(prefix.split("/") if prefix else [])
+        if odd or len(prefix.encode()) > 700:  # a key has at most 1024 bytes, ours add up to 200
+            raise ValueError("has a prefix that is no plain path of at most 700 bytes: give s3://bucket/prefix")
+        return f"s3://{bucket}/{prefix}".rstrip("/")
+
+    @field_validator("rejects_role_arn")
+    @classmethod
+    def _role(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", value, re.ASCII):
+            raise ValueError("is not the ARN of a role, such as arn:aws:iam::123456789012:role/rejects")
+        uri = info.data.get("rejects_uri")
+        if uri and not uri.startswith("s3://"):
+            raise ValueError("is a role for s3://bucket/prefix, but CIO_REJECTS_URI is a folder: change one of them")
+        return value
+
+    @field_validator("rejects_external_id")
+    @classmethod
+    def _external_id(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None:
+            return None
+        if not re.fullmatch(r"[\w+=,.@:/-]{2,1224}", value.get_secret_value(), re.ASCII):
+            raise ValueError("is not an external id: 2 to 1224 letters, digits and any of _ + = , . @ : / -")
+        if "rejects_role_arn" in info.data and info.data["rejects_role_arn"] is None:
+            raise ValueError("goes with a role, but CIO_REJECTS_ROLE_ARN is not set: set both or neither")
         return value
 
     @field_validator("dagster_home")
@@ -164,6 +248,11 @@ class Settings(BaseSettings):
         return self.dagster_home.absolute() / "staging"
 
     @property
+    def outbox_dir(self) -> Path:
+        """Where rows wait for their push; holds personal data, as the warehouse does."""
+        return self.dagster_home.absolute() / "outbox"
+
+    @property
     def budget_dir(self) -> Path:
         """Where every process of this user on this machine finds the request budgets, whatever its DAGSTER_HOME."""
         user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
@@ -177,6 +266,22 @@ class Settings(BaseSettings):
                 "API credentials > App API keys) and put it into the environment or into .env."
             )
         return self.app_api_key.get_secret_value()
+
+    def require_track_credentials(self) -> tuple[str, str]:
+        """Site id and Track API key, or a `SettingsError` that names what is missing of the two."""
+        site_id = self.site_id.get_secret_value() if self.site_id else ""
+        key = self.track_api_key.get_secret_value() if self.track_api_key else ""
+        missing = [
+            name
+            for name, value in (("CUSTOMERIO_SITE_ID", site_id), ("CUSTOMERIO_TRACK_API_KEY", key))
+            if not value.strip()
+        ]
+        if missing:
+            raise SettingsError(
+                f"{' and '.join(missing)} {'are' if missing[1:] else 'is'} not set: copy both from Customer.io > "
+                "Settings > Account settings > API credentials > Tracking API keys into the environment or into .env."
+            )
+        return site_id, key
 
 
 def load_settings(**overrides: object) -> Settings:

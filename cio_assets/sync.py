@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,8 +15,8 @@ from cio_assets.assets.partitions import by_month_and_period, by_period, daily
 from cio_assets.automation.jobs import DELIVERIES, METRICS, RECENT_METRICS, SNAPSHOTS, job_of
 from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES
+from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance
 from cio_assets.settings import Settings, SettingsError
-from cio_assets.turns import turn
 
 JOBS = (SNAPSHOTS, DELIVERIES, METRICS, RECENT_METRICS)
 
@@ -38,23 +34,6 @@ class TableResult:
     failure: str | None = None
     refused: bool = False
     """Whether the credentials were refused (401): nothing else is worth trying."""
-
-
-def prepare_home(settings: Settings) -> Path:
-    """Make DAGSTER_HOME with our `dagster.yaml` where it has none, and export it for Dagster."""
-    home = settings.dagster_home.absolute()
-    configuration = Path(__file__).parents[1] / "dagster.yaml"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        if configuration.exists() and not (home / "dagster.yaml").exists():
-            shutil.copy(configuration, home / "dagster.yaml")
-        if not os.access(home, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise SettingsError(f"DAGSTER_HOME {home} cannot be written ({error.strerror}): give another folder.") from None
-    os.environ["DAGSTER_HOME"] = str(home)
-    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")  # also where dagster.yaml is another's
-    return home
 
 
 def selected_tables(names: Iterable[str]) -> list[str]:
@@ -91,7 +70,7 @@ def sync(
         raise SettingsError(f"--since {since} lies in the future: give a day that has begun.")
     ranges = _partition_ranges(settings, since)
     definitions = build_definitions(settings, observer=observer)
-    home_instance = instance or _open_instance(settings)
+    home_instance = instance or open_instance(settings)
     refused: str | None = None
     for job in JOBS:
         chosen = [name for name in tables if job_of(TABLES[name]) == job]
@@ -101,12 +80,6 @@ def sync(
             for result in _run(definitions, home_instance, job, chosen, ranges.get(job)):
                 refused = refused or (result.failure if result.refused else None)
                 yield result
-
-
-def _open_instance(settings: Settings) -> dg.DagsterInstance:
-    """The instance of DAGSTER_HOME, one process after the other: Dagster makes its tables without a lock."""
-    with turn(settings.dagster_home.absolute() / "instance.lock"):
-        return dg.DagsterInstance.get()
 
 
 def _partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, str]]:
@@ -147,8 +120,8 @@ def _run(
         if event.step_key and event.is_step_success:
             seconds[event.step_key] = event.step_success_data.duration_ms / 1000
         elif event.step_key and event.is_step_failure:
-            failures[event.step_key] = _innermost(event.step_failure_data.error)
-    if any(error and error.cls_name == "DagsterExecutionInterruptedError" for error in failures.values()):
+            failures[event.step_key] = event.step_failure_data.error
+    if any(interrupted(error) for error in failures.values()):
         raise KeyboardInterrupt
     metadata = {
         event.asset_key.path[-1]: event.materialization.metadata
@@ -158,7 +131,7 @@ def _run(
     for table in tables:
         step = asset_key(table).to_python_identifier()
         if step in failures:
-            yield TableResult(table, failure=_message(failures[step]), refused=_is_refusal(failures[step]))
+            yield TableResult(table, failure=failure_message(failures[step]), refused=is_refusal(failures[step]))
         elif table in metadata:
             yield _succeeded(table, metadata[table], seconds.get(step, 0.0))
         else:
@@ -177,21 +150,3 @@ def _succeeded(table: str, metadata: Mapping[str, Any], seconds: float) -> Table
         marked_deleted=number("rows_marked_deleted"),
         seconds=seconds,
     )
-
-
-def _innermost(error: Any) -> Any:
-    """The error that started it all: ours, which say what to do."""
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return error
-
-
-def _message(error: Any) -> str:
-    if error is None:
-        return "failed"
-    name, _, message = error.message.partition(": ")
-    return (message if name.endswith(error.cls_name or "?") else error.message).strip()
-
-
-def _is_refusal(error: Any) -> bool:
-    return error is not None and error.cls_name == "CredentialsRefused" and " 401" in error.message

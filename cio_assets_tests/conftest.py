@@ -43,7 +43,8 @@ def environment(home: Path, box: sandbox.Sandbox | None = None, **extra: str) ->
     kept |= {"DAGSTER_HOME": str(home), "CIO_APP_RPS": "100000", "COLUMNS": "160", "PYTHONUNBUFFERED": "1"}
     kept |= {"CIO_ENV_FILE": os.devnull}
     if box:
-        kept |= {"CUSTOMERIO_APP_URL": box.url, "CUSTOMERIO_APP_API_KEY": box.app_key}
+        kept |= {"CUSTOMERIO_APP_URL": box.url, "CUSTOMERIO_APP_API_KEY": box.app_key, "CIO_TRACK_RPS": "100000"}
+        kept |= {"CUSTOMERIO_TRACK_URL": box.url, "CUSTOMERIO_SITE_ID": box.site_id, "CUSTOMERIO_TRACK_API_KEY": box.track_key}
     return kept | extra
 
 

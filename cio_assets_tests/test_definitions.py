@@ -15,6 +15,7 @@ import pytest
 from cio_assets import sandbox
 from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES
+from cio_assets.reverse_etl.model import BUILT_IN
 from cio_assets.settings import Settings, load_settings
 from cio_assets_tests.conftest import Finished, environment, run_cli
 from cio_assets_tests.truth import KEYS
@@ -38,7 +39,7 @@ def test_the_definitions_load_without_credentials_and_without_a_warning(tmp_path
         check=False,
     )
     assert done.stderr == ""
-    assert int(done.stdout) == len(TABLES)
+    assert int(done.stdout) == len(TABLES) + len(BUILT_IN)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from cio_assets.catalog.docs import table_of_tables
+from cio_assets.reverse_etl.docs import table_of_outcomes
 from cio_assets.settings import Settings
 from cio_assets_tests.conftest import PROJECT, environment, run_cli
 
@@ -17,6 +18,12 @@ def test_the_table_of_tables_is_the_catalog_s() -> None:
     found = re.search(r"<!-- tables -->\n(.*)\n<!-- /tables -->", README, re.DOTALL)
     assert found is not None
     assert found[1] == table_of_tables(), "paste the output of: python -m cio_assets.catalog.docs"
+
+
+def test_the_table_of_odd_values_is_the_rules() -> None:
+    found = re.search(r"<!-- outcomes -->\n(.*)\n<!-- /outcomes -->", README, re.DOTALL)
+    assert found is not None
+    assert found[1] == table_of_outcomes(), "paste the output of: python -m cio_assets.reverse_etl.docs"
 
 
 def test_every_variable_is_documented() -> None:
@@ -36,7 +43,7 @@ def test_every_make_target_is_there() -> None:
 
 def test_every_command_of_the_readme_is_one(tmp_path: Path) -> None:
     commands = set(re.findall(r"cio-assets (\w+)", README))
-    assert commands == {"check", "sync", "sandbox"}
+    assert commands == {"check", "sync", "push", "rejects", "sandbox"}
     for command in commands:
         assert run_cli([command, "--help"], environment(tmp_path), tmp_path).code == 0
 

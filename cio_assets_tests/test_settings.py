@@ -28,6 +28,10 @@ VARIABLES = {
     "CIO_START_DATE",
     "CIO_APP_RPS",
     "CIO_TRACK_RPS",
+    "CIO_SYNCS",
+    "CIO_REJECTS_URI",
+    "CIO_REJECTS_ROLE_ARN",
+    "CIO_REJECTS_EXTERNAL_ID",
 }
 """Names that section 2 of the design promises and that these settings hold."""
 
@@ -61,6 +65,8 @@ def test_nothing_needs_to_be_set(tmp_path: Path) -> None:
     assert (settings.app_rps, settings.track_rps) == (10, 100)
     assert settings.warehouse == str(tmp_path / ".dagster_home" / "warehouse.duckdb")
     assert settings.staging_dir == tmp_path / ".dagster_home" / "staging"
+    assert settings.outbox_dir == tmp_path / ".dagster_home" / "outbox"
+    assert (settings.syncs_file, settings.rejects_uri) == (None, None)
     assert settings.start_date == default_start_date(datetime.now(UTC).date())
     assert list(tmp_path.iterdir()) == []  # reading settings makes nothing
 
@@ -292,6 +298,8 @@ SECRETS = {
     "CUSTOMERIO_SITE_ID": "s3cr3t-site",
     "CUSTOMERIO_TRACK_API_KEY": "s3cr3t-track",
     "CIO_WAREHOUSE": "postgres://ann:s3cr3t-db@db.example.com/dwh",
+    "CIO_REJECTS_ROLE_ARN": "arn:aws:iam::123456789012:role/rejects",
+    "CIO_REJECTS_EXTERNAL_ID": "s3cr3t-external",
 }
 
 

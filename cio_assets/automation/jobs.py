@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import dagster as dg
 
 from cio_assets.assets.factory import asset_key
+from cio_assets.assets.push import push_key
 from cio_assets.catalog import TABLES, Refresh, Table
+from cio_assets.reverse_etl.model import Sync
 
 SNAPSHOTS = "sync_snapshots"
 DELIVERIES = "sync_deliveries"
@@ -32,8 +34,19 @@ _DESCRIPTIONS = {
 }
 
 
-def build_jobs() -> Iterable[dg.UnresolvedAssetJobDefinition]:
+def push_job(sync: Sync) -> str:
+    """The job that pushes a sync."""
+    return f"push_{sync.name}"
+
+
+def build_jobs(syncs: Iterable[Sync] = ()) -> Iterable[dg.UnresolvedAssetJobDefinition]:
     """All jobs."""
+    for sync in syncs:
+        yield dg.define_asset_job(
+            push_job(sync),
+            selection=dg.AssetSelection.assets(push_key(sync)),
+            description=f"Pushes what has changed in {sync.source} to Customer.io.",
+        )
     for name, description in _DESCRIPTIONS.items():
         keys = [asset_key(table.name) for table in TABLES.values() if job_of(table) == name]
         yield dg.define_asset_job(name, selection=dg.AssetSelection.assets(*keys), description=description)

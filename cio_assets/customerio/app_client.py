@@ -14,13 +14,14 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from .errors import AnswerInvalid, CredentialsRefused, CustomerioError, RequestRefused
-from .exchange import Exchange, Request
+from .credentials import bearer
+from .errors import AnswerInvalid, CustomerioError, RequestRefused
+from .exchange import USER_AGENT, Exchange, Request
 from .masking import strings_in
 from .overlap import overlap
 from .paging import Items, Paging, items_of, next_params
 from .rate_limit import RateLimiter
-from .refusals import APP_KEY_FOUND_AT, APP_KEY_VARIABLE, account, refusal
+from .refusals import account, refusal
 from .retry import MAX_ATTEMPTS
 from .usage import Usage
 
@@ -28,7 +29,6 @@ __all__ = ["Answer", "AppClient", "Call", "Page", "overlap"]
 
 # Query parameters whose values are the API's own words, needed to understand a refusal.
 _VOCABULARY = ("period", "res", "resolution", "type", "metric", "id_type", "tz")
-USER_AGENT = "cio-assets (+https://docs.customer.io)"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class AppClient:
             self.base_url,
             limiter=limiter,
             headers={
-                "Authorization": f"Bearer {_usable(key)}",
+                "Authorization": bearer(key),
                 "Accept": "application/json",
                 "User-Agent": user_agent,
             },
@@ -164,14 +164,6 @@ class AppClient:
         url = self.base_url + _path(call, shown) + (f"?{query}" if query else "")
         body = None if call.json is None else orjson.dumps(call.json)
         return Request(call.method, url, call.path, shown, body)
-
-
-def _usable(key: str) -> str:
-    key = key.strip()
-    if not key or not re.fullmatch(r"[\x21-\x7e]+", key):
-        fault = "holds white space or characters that no key has" if key else "is empty"
-        raise CredentialsRefused(f"{APP_KEY_VARIABLE} {fault}: copy the key from {APP_KEY_FOUND_AT}.")
-    return key
 
 
 def _path(call: Call, shown: str) -> str:

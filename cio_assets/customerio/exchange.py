@@ -19,6 +19,7 @@ from .rate_limit import RateLimiter
 from .transport import Received, Transport
 from .usage import Usage
 
+USER_AGENT = "cio-assets (+https://docs.customer.io)"
 _log = logging.getLogger("cio_assets.customerio")
 
 # 429 without Retry-After: the documented window is one second. If it is a daily quota of one path, others go on.
@@ -27,18 +28,22 @@ UNTOLD_PAUSE = 1.0
 
 @dataclass(frozen=True)
 class Request:
-    """`url` may hold personal values; `path` (the template) and `shown` (template and integer ids) never do."""
+    """`url` may hold personal values; `path` (the template) and `shown` (template and integer ids) never do.
+
+    `may_be_empty`: a 2xx without a body is an answer, not one that was cut short.
+    """
 
     method: str
     url: str
     path: str
     shown: str
     body: bytes | None = None
+    may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
 class Reply:
-    """`body` is the JSON value, None for a status that is not 2xx or for 204; `content` the bytes as they came."""
+    """`body` is the JSON value, None for a status that is not 2xx and for no body; `content` the bytes as they came."""
 
     status: int
     headers: Mapping[str, str]
@@ -56,14 +61,24 @@ def http_date(header: str | None) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _has_body(received: Received, request: Request) -> bool:
+    """Whether the answer must be JSON: a 2xx, unless it rightly has no body."""
+    if received.status is None or not 200 <= received.status < 300 or received.status == 204:
+        return False
+    return not request.may_be_empty or bool(received.content.strip())
+
+
 class Exchange:
-    """Sends requests to one API with one key, from any number of threads, until `close()`."""
+    """Sends requests to one API with one key, from any number of threads, until `close()`.
+
+    `limiter` None: for a single look-up, which needs no budget.
+    """
 
     def __init__(
         self,
         base_url: str,
         *,
-        limiter: RateLimiter,
+        limiter: RateLimiter | None,
         headers: Mapping[str, str],
         timeout: tuple[float, float],
         connections: int,
@@ -101,6 +116,9 @@ class Exchange:
 
     @contextmanager
     def _gate(self) -> Generator[None, None, None]:
+        if self._limiter is None:
+            yield
+            return
         with self._limiter.slot(self._closed.is_set) as waited:
             self.usage.waited(waited)
             yield
@@ -108,12 +126,12 @@ class Exchange:
     def _attempt(self, request: Request) -> tuple[retry.Outcome, tuple[Received, Any]]:
         if self._closed.is_set():
             raise ClientClosed(f"{request.shown}: the client is closed", method=request.method, path=request.path)
-        self.usage.request(request.path)
+        self.usage.request(request.path, len(request.body or b""))
         headers = {"Content-Type": "application/json"} if request.body is not None else {}
         received = self._transport.send(request.method, request.url, request.body, headers)
         self.usage.received(len(received.content))
         body: Any = None
-        if received.status is not None and 200 <= received.status < 300 and received.status != 204:
+        if _has_body(received, request):
             try:
                 body = read_json(received.content)
             except ValueError:
@@ -121,7 +139,7 @@ class Exchange:
         # A Retry-After that is a date is one of the service's clock, not of ours.
         told = retry.retry_after_seconds(received.headers.get("Retry-After"), http_date(received.headers.get("Date")))
         outcome = retry.Outcome(received.status, received.failure, None if told is None else str(told))
-        if received.status == 429:
+        if received.status == 429 and self._limiter is not None:
             self._limiter.pause(UNTOLD_PAUSE if told is None else told)
         return outcome, (received, body)
 

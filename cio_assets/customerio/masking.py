@@ -16,7 +16,9 @@ _SPACE = re.compile(r"\s+")
 def masked(text: str, values: Iterable[str] = ()) -> str:
     """One line of at most 300 characters without emails, links, long tokens, phone numbers and the given `values`."""
     text = _SPACE.sub(" ", text[: 10 * LONGEST]).strip()
-    for value in sorted({value for value in values if len(value) > 1}, key=len, reverse=True):
+    lowered = text.lower()  # a batch has tens of thousands of values, its answer a few of them
+    known = {value for value in values if len(value) > 1 and value.lower() in lowered}
+    for value in sorted(known, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "<value>", text, flags=re.IGNORECASE)
     text = _URL.sub("<link>", text)
     text = _EMAIL.sub("<email>", text)
@@ -33,4 +35,17 @@ def strings_in(value: object) -> list[str]:
         return [found for key, item in value.items() if key not in _GRAMMAR for found in strings_in(item)]
     if isinstance(value, (list, tuple)):
         return [found for item in value for found in strings_in(item)]
+    return []
+
+
+def values_in(value: object) -> list[str]:
+    """The strings and numbers anywhere inside a JSON value, as text."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return [str(value)]
+    if isinstance(value, dict):
+        return [found for item in value.values() for found in values_in(item)]
+    if isinstance(value, (list, tuple)):
+        return [found for item in value for found in values_in(item)]
     return []

@@ -5,6 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from .credentials import (
+    APP_KEY_FOUND_AT,
+    APP_KEY_VARIABLE,
+    SITE_ID_VARIABLE,
+    TRACK_KEY_VARIABLE,
+    TRACK_KEYS_FOUND_AT,
+)
 from .errors import AnswerInvalid, CredentialsRefused, CustomerioError, NotFound, RequestRefused
 from .exchange import Reply, Request
 from .json_body import read_json
@@ -25,13 +32,15 @@ class Account:
         return "us" if self.region == "eu" else "eu"
 
 
-APP_KEY_VARIABLE = "CUSTOMERIO_APP_API_KEY"
-APP_KEY_FOUND_AT = "Customer.io > Settings > Account settings > API credentials > App API keys"
-
-
 def account(base_url: str, region: str) -> Account:
     """The App API's account, for messages. `region` is what is configured, even with a base URL of one's own."""
     return Account(APP_KEY_VARIABLE, APP_KEY_FOUND_AT, region, urlsplit(base_url).hostname or "?")
+
+
+def track_account(base_url: str, region: str) -> Account:
+    """The Track API's account, for messages."""
+    variables = f"{SITE_ID_VARIABLE} with {TRACK_KEY_VARIABLE}"
+    return Account(variables, TRACK_KEYS_FOUND_AT, region, urlsplit(base_url).hostname or "?")
 
 
 def refusal(reply: Reply, request: Request, who: Account, personal: list[str]) -> CustomerioError | None:

@@ -11,8 +11,8 @@ class UsageSnapshot:
     """The counters at one moment; `later - earlier` is what was spent between.
 
     `requests` counts every attempt, retries included; `waited_seconds` is the time spent waiting for the budget and
-    `backoff_seconds` before retries, both summed over threads; `bytes` are those of the unpacked answers; `by_path`
-    counts requests per path template.
+    `backoff_seconds` before retries, both summed over threads; `bytes` are those of the unpacked answers, `bytes_sent`
+    those of the request bodies, repeats included; `by_path` counts requests per path template.
     """
 
     requests: int = 0
@@ -21,6 +21,7 @@ class UsageSnapshot:
     backoff_seconds: float = 0.0
     bytes: int = 0
     by_path: Mapping[str, int] = field(default_factory=dict)
+    bytes_sent: int = 0
 
     def __sub__(self, earlier: "UsageSnapshot") -> "UsageSnapshot":
         paths = {path: count - earlier.by_path.get(path, 0) for path, count in self.by_path.items()}
@@ -31,6 +32,7 @@ class UsageSnapshot:
             backoff_seconds=self.backoff_seconds - earlier.backoff_seconds,
             bytes=self.bytes - earlier.bytes,
             by_path={path: count for path, count in paths.items() if count},
+            bytes_sent=self.bytes_sent - earlier.bytes_sent,
         )
 
 
@@ -44,11 +46,13 @@ class Usage:
         self._waited = 0.0
         self._backoff = 0.0
         self._bytes = 0
+        self._bytes_sent = 0
         self._by_path: Counter[str] = Counter()
 
-    def request(self, path: str) -> None:
+    def request(self, path: str, size: int) -> None:
         with self._lock:
             self._requests += 1
+            self._bytes_sent += size
             self._by_path[path] += 1
 
     def waited(self, seconds: float) -> None:
@@ -67,5 +71,11 @@ class Usage:
     def snapshot(self) -> UsageSnapshot:
         with self._lock:
             return UsageSnapshot(
-                self._requests, self._retries, self._waited, self._backoff, self._bytes, dict(self._by_path)
+                requests=self._requests,
+                retries=self._retries,
+                waited_seconds=self._waited,
+                backoff_seconds=self._backoff,
+                bytes=self._bytes,
+                by_path=dict(self._by_path),
+                bytes_sent=self._bytes_sent,
             )

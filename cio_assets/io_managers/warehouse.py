@@ -13,7 +13,7 @@ import pyarrow as pa
 from cio_assets.catalog import TABLES, Refresh, Table
 from cio_assets.settings import Settings
 from cio_assets.warehouse import Staged, Warehouse, load
-from cio_assets.warehouse.frames import replace_table
+from cio_assets.warehouse.frames import Relation, replace_table
 from cio_assets.warehouse.load import Replace, create_view
 
 if TYPE_CHECKING:  # pandas is loaded where it is used: a sync does without its 45 MB
@@ -49,10 +49,10 @@ class ViewOver:
 class WarehouseIOManager(dg.IOManager):
     """Writes in one transaction and reads back as pandas or Arrow.
 
-    Accepts `WarehouseLoad`, `ViewOver`, and from users' own assets an Arrow table or a pandas DataFrame, which
-    replaces the table of the asset's name. An input annotated `pd.DataFrame` arrives as pandas, else as
-    `pyarrow.Table`; the input's metadata `columns` (a list of names) says which columns are wanted. Rows marked as
-    deleted are left out.
+    Accepts `WarehouseLoad`, `ViewOver`, and from users' own assets an Arrow table, a pandas DataFrame or a `Relation`
+    (SQL over the warehouse), which replaces the table of the asset's name. An input annotated `pd.DataFrame` arrives
+    as pandas, else as `pyarrow.Table`; the input's metadata `columns` (a list of names) says which columns are wanted.
+    Rows marked as deleted are left out.
     """
 
     def __init__(self, warehouse: Warehouse) -> None:
@@ -76,7 +76,7 @@ class WarehouseIOManager(dg.IOManager):
                 metadata["dagster/partition_row_count"] = result.rows_in_slice
         elif isinstance(obj, ViewOver):
             metadata = {"dagster/row_count": create_view(self.warehouse, obj.view, obj.of)}
-        elif isinstance(obj, pa.Table) or _is_frame(type(obj)):
+        elif isinstance(obj, (pa.Table, Relation)) or _is_frame(type(obj)):
             if context.has_asset_partitions:
                 raise dg.Failure(
                     f"{context.asset_key.to_user_string()} is partitioned, and a frame replaces the whole table: write "
@@ -92,7 +92,7 @@ class WarehouseIOManager(dg.IOManager):
         else:
             raise dg.Failure(
                 f"{context.asset_key.to_user_string()} returned {type(obj).__name__}: the warehouse takes a pandas "
-                "DataFrame or a pyarrow Table."
+                "DataFrame, a pyarrow Table or a Relation (SQL)."
             )
         context.add_output_metadata(metadata)
 

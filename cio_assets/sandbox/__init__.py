@@ -1,4 +1,4 @@
-"""A strict local Customer.io App API over real HTTP, for the demo and the tests.
+"""A strict local Customer.io, App API and Track API, over real HTTP, for the demo and the tests.
 
 It is an independent second reading of the references and imports nothing from the rest of the package.
 Importing it is cheap: numpy, starlette and uvicorn load only when a server starts.

@@ -43,6 +43,9 @@ class Control:
                 return JSONResponse({"ok": True})
             case "GET", "/stats":
                 return JSONResponse(app.stats.as_dict(bool(request.query_params.get("arrivals"))))
+            case "GET", "/person":
+                kind, value = request.query_params["kind"], request.query_params["value"]
+                return JSONResponse({"attributes": await self._work(lambda: self._person(kind, value))})
             case "POST", "/stats/reset":
                 app.stats.reset()
                 return JSONResponse({"ok": True})
@@ -62,6 +65,11 @@ class Control:
                 first = await self._chunk(rows)  # errors must come before the answer has begun
                 return StreamingResponse(self._lines(first, rows), media_type="application/x-ndjson")
         return JSONResponse({"error": "no such control endpoint"}, 404)
+
+    def _person(self, kind: str, value: str) -> dict[str, str] | None:
+        people = self.app.world.people
+        number = people.find(kind, value)
+        return None if number is None else people.attributes(number)
 
     async def _work(self, task: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.app.worker, task)

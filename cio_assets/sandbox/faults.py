@@ -15,8 +15,11 @@ STATUSES = {
     "502": "bad gateway",
     "503": "unavailable",
 }
-OTHERS = ("reset", "truncated", "truncated-length", "truncated-json", "html", "stall", "overlap", "vanish")
-KINDS = frozenset(STATUSES) | frozenset(OTHERS)
+# `reset` drops the connection before the request is processed, `lost` after it was.
+OTHERS = ("reset", "lost", "truncated", "truncated-length", "truncated-json", "html", "stall", "overlap", "vanish")
+# These only fall on a Track batch that would be answered with 207.
+LATE = ("bare207", "batch400")
+KINDS = frozenset(STATUSES) | frozenset(OTHERS) | frozenset(LATE)
 
 
 @dataclass
@@ -63,16 +66,23 @@ class Faults:
 
     def pick(self, method: str, raw_path: str, continues: bool) -> str | None:
         """Choose the fault of one request, None for none; only a page after the first can overlap."""
-        rules = [rule for rule in self.rules if continues or rule.kind != "overlap"]
+        rules = [rule for rule in self.rules if rule.kind not in LATE and (continues or rule.kind != "overlap")]
         hits = [rule.kind for rule in rules if rule.hits(method, raw_path)]
         draw = self._random.random()
         if hits:
             return hits[0]
-        for kind in sorted(self.rates):
+        for kind in sorted(set(self.rates) - set(LATE)):
             draw -= self.rates[kind]
             if draw < 0:
                 return kind if continues or kind != "overlap" else None
         return None
+
+    def pick_late(self, method: str, raw_path: str) -> str | None:
+        """Choose the fault of a batch that is about to be answered with 207, None for none."""
+        hits = [rule.kind for rule in self.rules if rule.kind in LATE and rule.hits(method, raw_path)]
+        if hits:
+            return hits[0]
+        return next((kind for kind in LATE if kind in self.rates and self.chance(self.rates[kind])), None)
 
     def chance(self, share: float) -> bool:
         """Toss a coin from the plan's generator."""

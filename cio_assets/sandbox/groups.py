@@ -36,6 +36,14 @@ class Segments:
             chosen = np.random.default_rng([seed, 42, identity]).random(len(everybody)) < share
             self.members[identity] = everybody[chosen].astype(np.int32)
 
+    def enter(self, identity: int, people: np.ndarray) -> None:
+        """Add people to a segment."""
+        self.members[identity] = np.union1d(self.members[identity], people).astype(np.int32)
+
+    def exit(self, identity: int, people: np.ndarray) -> None:
+        """Remove people from a segment."""
+        self.members[identity] = np.setdiff1d(self.members[identity], people).astype(np.int32)
+
     def current(self, identity: int) -> np.ndarray:
         """Return the members who are still there, by person number."""
         members = self.members[identity]
@@ -70,22 +78,43 @@ class Objects:
         self.related: dict[tuple[str, str], dict[int, Item]] = {}  # object -> person -> relationship
         self.of_person: dict[int, list[tuple[str, str]]] = {}
         everybody = people.living()
+        self._by_cio: dict[str, tuple[str, str]] = {}
+        self._next = 0
         rng = np.random.default_rng([seed, 43])
         for number in range(count):
             kind = "3" if number % 3 == 2 else "1"
             object_id = (f"acme-{number}", f"Böse & Söhne/{number}", f"100% {number}+1")[number // 3 % 3]
             key = kind, object_id
-            self.items[key] = {
-                "object_id": object_id, "cio_object_id": f"ob{number + 0x20101:06x}", "number": number,
-                "attributes": {"name": f"{NAMES[number % 12]} Ltd", "seats": str(number), "meta": '{"a":[1]}'},
-                "created": now - (number + 1) * 3600,
-            }  # fmt: skip
-            self.related[key] = {}
+            values = {"name": f"{NAMES[number % 12]} Ltd", "seats": str(number), "meta": '{"a":[1]}'}
+            self.create(key, now - (number + 1) * 3600, values)
             size = min(len(everybody), 130 if number == 0 else number % 6)
             for person in sorted(rng.choice(everybody, size, replace=False).tolist()) if size else ():
                 role = ("admin", "member", "Übersetzer")[person % 3]
-                self.related[key][person] = {"attributes": {"role": role}, "timestamps": {"role": now - number * 60}}
-                self.of_person.setdefault(person, []).append(key)
+                self.relate(key, person, {"attributes": {"role": role}, "timestamps": {"role": now - number * 60}})
+
+    def create(self, key: tuple[str, str], now: int, attributes: dict[str, str]) -> None:
+        """Add an object that nobody is related to."""
+        cio_object_id = f"ob{self._next + 0x20101:06x}"
+        self.items[key] = {
+            "object_id": key[1], "cio_object_id": cio_object_id, "number": self._next,
+            "attributes": attributes, "created": now, "stamps": {},
+        }  # fmt: skip
+        self._next += 1
+        self._by_cio[cio_object_id] = key
+        self.related[key] = {}
+
+    def relate(self, key: tuple[str, str], person: int, relationship: Item) -> None:
+        """Relate a person to an object, in place of the relationship before."""
+        if person not in self.related[key]:
+            self.of_person.setdefault(person, []).append(key)
+        self.related[key][person] = relationship
+
+    def unrelate(self, key: tuple[str, str], person: int) -> bool:
+        """End a relationship; False where there was none."""
+        if self.related[key].pop(person, None) is None:
+            return False
+        self.of_person[person].remove(key)
+        return True
 
     def type_item(self, kind: str) -> Item | None:
         """Find an object type."""
@@ -95,11 +124,16 @@ class Objects:
         """Find an object's key by its object_id or cio_object_id."""
         if id_type == "object_id":
             return (kind, value) if (kind, value) in self.items else None
-        return next((k for k, item in self.items.items() if k[0] == kind and item["cio_object_id"] == value), None)
+        key = self.by_cio_object_id(value)
+        return key if key is not None and key[0] == kind else None
+
+    def by_cio_object_id(self, value: str) -> tuple[str, str] | None:
+        """Find an object's key by its cio_object_id alone."""
+        return self._by_cio.get(value)
 
     def remove(self, key: tuple[str, str]) -> None:
         """Delete an object with its relationships."""
-        del self.items[key]
+        del self._by_cio[self.items.pop(key)["cio_object_id"]]
         for person in self.related.pop(key):
             self.of_person[person].remove(key)
 
@@ -131,5 +165,5 @@ class Objects:
         return {
             "identifiers": self.identifiers(key) | {"object_type_id": key[0]}, "object_type_id": key[0],
             "object_type_disabled": disabled, "attributes": item["attributes"],
-            "timestamps": dict.fromkeys(item["attributes"], item["created"]),
+            "timestamps": dict.fromkeys(item["attributes"], item["created"]) | item["stamps"],
         }  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -24,10 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 class Sandbox:
     """A running sandbox."""
 
-    def __init__(self, url: str, app_key: str, pid: int) -> None:
+    def __init__(self, url: str, options: SandboxOptions, pid: int) -> None:
         self.url = url
-        self.app_key = app_key
+        self.app_key = options.app_key
+        self.site_id = options.site_id
+        self.track_key = options.track_key
         self.pid = pid
+        self._trust = ssl.create_default_context(cafile=options.tls_certificate) if options.tls_certificate else None
 
     def stats(self, arrivals: bool = False) -> dict[str, Any]:
         """Return what clients did since the start or the last reset."""
@@ -41,6 +45,10 @@ class Sandbox:
         """Return the rows a correct reader must end up with."""
         text = self._text(f"/truth/{table}?{urlencode(params)}", None)
         return [json.loads(line) for line in text.split("\n") if line]
+
+    def person(self, kind: str, value: str) -> dict[str, str] | None:
+        """Return the attributes of the living person with an `id`, `email`, `phone` or `cio_id`, as texts."""
+        return self._call(f"/person?{urlencode({'kind': kind, 'value': value})}")["attributes"]
 
     def mutate(self, kind: str, **arguments: Any) -> dict[str, Any]:
         """Change the world; returns what was changed."""
@@ -62,7 +70,8 @@ class Sandbox:
     def _text(self, path: str, body: dict[str, Any] | None) -> str:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/_sandbox{path}", data)  # noqa: S310 - our own server
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        secure = [urllib.request.HTTPSHandler(context=self._trust)] if self._trust else []
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *secure)
         try:
             with opener.open(request, timeout=300) as response:
                 return response.read().decode()
@@ -92,7 +101,7 @@ def launch(start_timeout: float = 120, **options: Any) -> Iterator[Sandbox]:
             if not line.startswith("sandbox ready on "):
                 errors.seek(0)
                 raise RuntimeError(f"the sandbox did not start: {errors.read().decode(errors='replace')[-4000:]}")
-            yield Sandbox(line.split()[-1], chosen.app_key, process.pid)
+            yield Sandbox(line.split()[-1], chosen, process.pid)
         finally:
             process.terminate()
             try:

@@ -27,6 +27,14 @@ class SandboxOptions:
     faults: str = ""
     app_rps: int = 10
     app_key: str = "sandbox-app-key"
+    track_rps: int = 100
+    site_id: str = "sandbox-site-id"
+    track_key: str = "sandbox-track-key"
+    region: str = "us"
+    environment_id: int = 12345
+    email_updates: bool = False
+    tls_certificate: str | None = None
+    tls_key: str | None = None
     week_start: str = "sunday"
     attributes_shape: str = "bare"
 
@@ -48,13 +56,24 @@ HELP = {
     "days": "deliveries are spread over this many days",
     "now": "ISO time or unix seconds that anchors the world; default the real now",
     "freeze": "the sandbox clock stands still",
-    "faults": 'random faults, e.g. "500=0.02,reset=0.02,stall_seconds=5,seed=1"',
-    "app_rps": "requests allowed in any sliding second; 0 = unlimited",
+    "faults": 'random faults, e.g. "500=0.02,reset=0.02,stall_seconds=5,seed=1"; of the Track API alone: '
+    "bare207, batch400",
+    "app_rps": "App API requests allowed in any sliding second; 0 = unlimited",
+    "app_key": "App API key (Bearer)",
+    "track_rps": "Track API requests allowed in any sliding second; 0 = unlimited",
+    "site_id": "user name of the Track API",
+    "track_key": "password of the Track API",
+    "region": "what GET /api/v1/accounts/region answers",
+    "environment_id": "workspace id that GET /api/v1/accounts/region answers",
+    "email_updates": "an email that is set may be changed by id, as a workspace setting allows; else only by cio_id",
+    "tls_certificate": "PEM file: serve https, as the official clients insist on",
+    "tls_key": "PEM file of the certificate's key",
     "week_start": "first day of a week of metrics",
     "attributes_shape": "items of POST /v1/customers/attributes: bare, wrapped in {customer: ...}, or mixed",
 }
-CHOICES = {"week_start": ("sunday", "monday"), "attributes_shape": ("bare", "wrapped", "mixed")}
-TYPES = {"latency_ms": float, "jitter_ms": float, "deliveries": int, "activities": int, "now": str}
+CHOICES = {"region": ("us", "eu"), "week_start": ("sunday", "monday"), "attributes_shape": ("bare", "wrapped", "mixed")}
+TYPES = {"latency_ms": float, "jitter_ms": float, "deliveries": int, "activities": int, "now": str,
+         "tls_certificate": str, "tls_key": str}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for field in fields(SandboxOptions):
         flag = "--" + field.name.replace("_", "-")
         text = HELP.get(field.name)
-        if field.name == "freeze":
+        if field.default is False:
             parser.add_argument(flag, action="store_true", help=text)
             continue
         kind = TYPES.get(field.name, type(field.default))

@@ -13,6 +13,7 @@ from cio_assets.sandbox.read_lists import require
 from cio_assets.sandbox.seeds import delivery_uid
 
 Body = dict[str, Any]
+NO_SUCH = -2  # the number of no person, and not that of activities without one
 MAX_STEPS = {"hours": 24, "days": 45, "weeks": 12, "months": 121}
 TEN_YEARS = 120  # months
 
@@ -158,7 +159,7 @@ def activities(api: Api, request: Request) -> Body:
         if query["id_type"] == "phone":
             raise ApiError(400, "phone is not enabled as an identifier")
         person = api.world.people.find_ever(query["id_type"], query["customer_id"])
-        person = -1 if person is None else person
+        person = NO_SUCH if person is None else person
     return _activity_page(api, request, person, query["deleted"], "")
 
 

@@ -76,8 +76,7 @@ def customers_attributes(api: Api, request: Request) -> Body:
         raise ApiError(400, "ids: 1 to 100 strings")
     if kind == "phone":
         raise ApiError(400, "phone is not enabled as an identifier")
-    index = {"id": people.by_id, "email": people.by_email, "cio_id": people.by_cio_id}[kind]
-    found = dict.fromkeys(index.get(value.lower() if kind == "email" else value) for value in ids)
+    found = dict.fromkeys(people.find(kind, value) for value in ids)
     shape = api.world.options.attributes_shape
     customers = [
         {"customer": item} if shape == "wrapped" or (shape == "mixed" and number % 2) else item

@@ -1,5 +1,6 @@
 """Runs a sandbox: builds the world, binds a port on 127.0.0.1 and says when it accepts connections."""
 
+import gc
 import os
 import socket
 import sys
@@ -21,7 +22,8 @@ class Server(uvicorn.Server):
         """Start listening, then say so."""
         await super().startup(sockets)
         if sockets:
-            print(f"sandbox ready on http://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)
+            scheme = "https" if self.config.is_ssl else "http"
+            print(f"sandbox ready on {scheme}://127.0.0.1:{sockets[0].getsockname()[1]}", flush=True)
 
 
 def serve(options: SandboxOptions) -> None:
@@ -36,9 +38,13 @@ def serve(options: SandboxOptions) -> None:
     sys.setswitchinterval(0.0005)
     clock = Clock(time.time() if options.now is None else parse_time(options.now), options.freeze)
     app = App(options, World(options, clock))
+    # A million people are no garbage: looking through them again and again would stop everything.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     config = uvicorn.Config(
         app, lifespan="off", access_log=False, log_level="critical", date_header=False, server_header=False,
         timeout_keep_alive=60, timeout_graceful_shutdown=1,
+        ssl_certfile=options.tls_certificate, ssl_keyfile=options.tls_key,
     )  # fmt: skip
     Server(config).run(sockets=[listener])
 

@@ -130,6 +130,21 @@ def _customer_attributes(world: World, _params: Params) -> Rows:
         yield from world.show("customer_attributes", [world.people.customer(number)])
 
 
+def _devices(world: World, _params: Params) -> Rows:
+    for number in world.people.living().tolist():
+        for device in world.people.devices_of(number):
+            token = {"cio_id": world.people.cio_ids[number], "token": device["id"]}
+            yield token | {name: device[name] for name in ("platform", "last_used", "attributes")}
+
+
+def _track_events(world: World, _params: Params) -> Rows:
+    return world.events.rows(world.people.cio_ids)
+
+
+def _suppressed(world: World, _params: Params) -> Rows:
+    return iter(world.suppressed.rows())
+
+
 def _membership(world: World) -> Any:
     for identity in world.segments.items:
         yield identity, [world.people.identifiers(n) for n in world.segments.current(identity).tolist()]
@@ -159,6 +174,7 @@ TABLES: dict[str, Callable[[World, Params], Rows]] = {
     "customers": _customers,
     "customer_attributes": _customer_attributes,
     "customer_relationships": _relationships,
+    "devices": _devices,
     "esp_suppressions": _children("esp_suppressions", "type", lambda w: w.lists.suppressions.items()),
     "exports": _listed("exports", lambda w: w.lists.exports),
     "info_ip_addresses": _listed("info_ip_addresses", lambda w: [{"ip": ip} for ip in w.lists.ip_addresses]),
@@ -181,7 +197,9 @@ TABLES: dict[str, Callable[[World, Params], Rows]] = {
     "segment_usage": _children("segment_usage", "segment_id", _usage),
     "sender_identities": _listed("sender_identities", lambda w: w.lists.senders),
     "snippets": _listed("snippets", lambda w: w.lists.snippets),
+    "suppressed": _suppressed,
     "subscription_topics": _listed("subscription_topics", lambda w: w.lists.topics),
+    "track_events": _track_events,
     "transactional_deliveries": _messages("transactional"),
     "transactional_messages": _listed("transactional_messages", lambda w: w.content.transactional.values()),
     "workspaces": _listed("workspaces", lambda w: w.lists.workspaces),

@@ -12,6 +12,8 @@ from cio_assets.sandbox.deliveries import Deliveries
 from cio_assets.sandbox.groups import Objects, Segments
 from cio_assets.sandbox.options import SandboxOptions
 from cio_assets.sandbox.people import People
+from cio_assets.sandbox.suppression import Suppressed
+from cio_assets.sandbox.track_events import EventLog
 
 
 class World:
@@ -33,6 +35,8 @@ class World:
         self.deliveries.add(options.delivery_count, now, options.days, rng, shaped=True)
         self.activities = Activities(seed, self.people, self.deliveries)
         self.activities.add(options.activity_count, now, np.random.default_rng([seed, 62]))
+        self.suppressed = Suppressed()
+        self.events = EventLog()
         self.unknown_fields: dict[str, dict[str, Any]] = {}
 
     def show(self, table: str, items: list[Item]) -> list[Item]:

@@ -19,10 +19,14 @@ import pyarrow as pa
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random_exponential
 
 from cio_assets.turns import turn
+from cio_assets.warehouse.free_turn import turn_if_free
 
 ATTACHED = "wh"
-_BUSY = r"(?i).*(could not set lock on file|conflicting lock|used by another process|database is locked).*"
-
+_BUSY = (
+    "(?i).*(could not set lock on file|conflicting lock|used by another process|database is locked|"
+    # The same file, opened by other code of this process.
+    "unique file handle conflict|same database file with a different configuration).*"
+)
 
 _READING_LIMIT = "1GB"
 """Memory that a query over the stored tables may use: texts of a table may be large."""
@@ -30,6 +34,14 @@ _READING_LIMIT = "1GB"
 
 class WarehouseError(Exception):
     """The warehouse cannot be used; says which and what to do, without credentials."""
+
+
+class WarehouseBusy(WarehouseError):
+    """Somebody else holds the warehouse."""
+
+
+class WarehouseAbsent(WarehouseError):
+    """There is no warehouse yet: nothing was written so far."""
 
 
 def quoted(identifier: str) -> str:
@@ -119,9 +131,27 @@ class Warehouse:
                 self._attach(con)
                 yield con
             finally:
-                with suppress(duckdb.Error):
-                    con.execute("USE memory.main")
-                    con.execute(f"DETACH {ATTACHED}")
+                _detach(con)
+
+    @contextmanager
+    def attached_for_reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse attached as `wh` for reading only, at once or not at all: nothing is made, nobody waited for.
+
+        Raises `WarehouseBusy`, `WarehouseAbsent` and `WarehouseError`. Our own writers queue until the block ends, so
+        be brief; other programs cannot open a DuckDB file for writing meanwhile.
+        """
+        if self.kind == "duckdb" and not Path(self.uri).exists():
+            raise WarehouseAbsent(f"There is no warehouse {self.label} yet.")
+        with ExitStack() as stack:
+            con = stack.enter_context(self.scratch_connection())
+            # Readers of one process take turns too: the first that closes the file would free it for writers, under
+            # the others (the system's locks belong to a process, not to a connection).
+            stack.enter_context(self._locked(wait=False))
+            try:
+                self._attach_for_reading(con)
+                yield con
+            finally:
+                _detach(con)
 
     def check_usable(self) -> None:
         """Raise `WarehouseError` where the warehouse cannot be attached: before requests are spent, not after."""
@@ -183,11 +213,13 @@ class Warehouse:
             return con.execute(sql, parameters).fetchall()
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, *, wait: bool = True) -> Iterator[None]:
         self._make(self._lock.parent)
         with ExitStack() as held:
             try:
-                held.enter_context(turn(self._lock))
+                held.enter_context(turn(self._lock) if wait else turn_if_free(self._lock))
+            except BlockingIOError:
+                raise WarehouseBusy(f"The warehouse {self.label} is being written.") from None
             except OSError as error:
                 raise self._unwritable(self._lock.parent, error) from None
             yield
@@ -204,18 +236,38 @@ class Warehouse:
         what = f"DAGSTER_HOME: {folder}" if folder == self.scratch else f"CIO_WAREHOUSE: the folder of {self.label}"
         return WarehouseError(f"{what} cannot be written ({error.strerror}): give one that can.")
 
-    def _attach(self, con: duckdb.DuckDBPyConnection) -> None:
-        statement = f"ATTACH {literal(self.uri)} AS {ATTACHED}"
+    def _statement(self, con: duckdb.DuckDBPyConnection, *options: str) -> str:
+        """The statement that attaches the warehouse, its extensions loaded."""
+        uri, given = self.uri, list(options)
         if self.kind == "ducklake":
             _extension(con, "ducklake")
             if "postgres" in self.uri:
                 _extension(con, "postgres_scanner")
+            if self._data_path:
+                given.append(f"DATA_PATH {literal(self._data_path)}")
         elif self.kind == "postgres":
             _extension(con, "postgres_scanner")
-            dsn = self.uri if "//" in self.uri else self.uri.partition(":")[2]
-            statement = f"ATTACH {literal(dsn)} AS {ATTACHED} (TYPE postgres)"
-        if self.kind == "ducklake" and self._data_path:
-            statement += f" (DATA_PATH {literal(self._data_path)})"
+            uri = uri if "//" in uri else uri.partition(":")[2]
+            given.append("TYPE postgres")
+        return f"ATTACH {literal(uri)} AS {ATTACHED}" + (f" ({', '.join(given)})" if given else "")
+
+    def _attach_for_reading(self, con: duckdb.DuckDBPyConnection) -> None:
+        # Whether MotherDuck knows the option could not be tried; nothing is written either way.
+        statement = self._statement(con, *(["READ_ONLY"] if self.kind != "md" else []))
+        try:
+            con.execute(statement)
+            con.execute(f"USE {ATTACHED}")
+            with suppress(duckdb.CatalogException):  # a warehouse of others may lack it
+                con.execute(f"USE {ATTACHED}.{quoted(self.schema)}")
+        except duckdb.Error as error:
+            text = str(error)
+            busy = re.match(_BUSY, text, re.DOTALL)
+            absent = self.kind == "ducklake" and "read-only mode: database does not exist" in text
+            kind = WarehouseBusy if busy else WarehouseAbsent if absent else WarehouseError
+            raise kind(self._unusable(error)) from None
+
+    def _attach(self, con: duckdb.DuckDBPyConnection) -> None:
+        statement = self._statement(con)
         try:
             for attempt in Retrying(
                 retry=retry_if_exception_message(match=_BUSY),
@@ -248,6 +300,12 @@ class Warehouse:
             f"CIO_WAREHOUSE: the {self.kind} warehouse cannot be attached ({type(error).__name__}): check host, "
             "database, user and password, and that it can be reached from here."
         )
+
+
+def _detach(con: duckdb.DuckDBPyConnection) -> None:
+    with suppress(duckdb.Error):
+        con.execute("USE memory.main")
+        con.execute(f"DETACH {ATTACHED}")
 
 
 def _extension(con: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from cio_assets.sandbox import Sandbox, launch
 
 from .client import NOW, Client
+from .track_client import Track
 
 SMALL = {"people": 300, "deliveries": 6000, "now": NOW, "freeze": True, "app_rps": 0, "newsletters": 12}
 
@@ -38,3 +39,24 @@ def start() -> Iterator[Callable[..., tuple[Sandbox, Client]]]:
             return running, client
 
         yield run
+
+
+EMPTY = {"people": 0, "deliveries": 0, "activities": 0, "now": NOW, "freeze": True, "app_rps": 0, "track_rps": 0}
+
+
+@pytest.fixture
+def track() -> Iterator[Track]:
+    """A workspace without people, and its Track client."""
+    with launch(**EMPTY) as running:
+        client = Track(running)
+        yield client
+        client.session.close()
+
+
+@pytest.fixture(scope="module")
+def shared_track() -> Iterator[Track]:
+    """The same, for the tests of a module that do not mind each other."""
+    with launch(**EMPTY) as running:
+        client = Track(running)
+        yield client
+        client.session.close()

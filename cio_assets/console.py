@@ -1,0 +1,180 @@
+"""Syncs and pushes with their progress and results on a terminal; each answers whether anything failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import date
+
+import orjson
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as Grid
+
+from cio_assets.push_run import (
+    SyncResult,
+    present,
+    push_syncs,
+    rejected_counts,
+    rejected_rows,
+    selected_syncs,
+)
+from cio_assets.reverse_etl.model import Sync
+from cio_assets.reverse_etl.prepare import Options
+from cio_assets.runs import prepare_home
+from cio_assets.settings import Settings, SettingsError
+from cio_assets.sync import selected_tables, sync
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None = None) -> bool:
+    """Sync with progress, then print a row a table; whether any failed."""
+    tables = selected_tables(select)
+    prepare_home(settings)
+    console = _console()
+    started = time.monotonic()
+    results = []
+
+    def tell(table: str, requests: int, rows: int) -> None:
+        console.print(f"  … {table}: {rows:,} rows, {requests:,} requests", style="dim")
+
+    for result in sync(settings, tables, since, observer=tell):
+        if result.failure and result.failure not in {earlier.failure for earlier in results}:
+            console.print(f"FAILED {result.table}: {result.failure}", markup=False, soft_wrap=True)
+        results.append(result)
+    grid = Grid()
+    grid.add_column("table", no_wrap=True, min_width=max(map(len, tables)))
+    for name in ("rows", "requests", "retries", "deleted", "seconds"):
+        grid.add_column(name, justify="right")
+    for result in sorted(results, key=lambda result: result.table):
+        counts = (result.requests, result.retries, result.marked_deleted)
+        rows = "failed" if result.failure else f"{result.rows:,}"
+        grid.add_row(result.table, rows, *(f"{count:,}" for count in counts), f"{result.seconds:.1f}")
+    total = sum(result.requests for result in results)
+    grid.add_section()
+    grid.add_row("total", "", f"{total:,}", "", "", f"{time.monotonic() - started:.1f}")
+    console.print(grid)
+    failed = [result.table for result in results if result.failure]
+    if failed:
+        console.print(f"Failed: {', '.join(failed)}. These tables keep their last complete state.", soft_wrap=True)
+    console.print(f"Warehouse: {settings.warehouse_label}", soft_wrap=True)
+    return bool(failed)
+
+
+def run_push(
+    settings: Settings,
+    names: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
+    full: bool = False,
+    retry_rejected: bool = False,
+    wanted: bool = True,
+) -> bool:
+    """Push the named syncs (none: all whose source is there), then print a row a sync; whether any failed.
+
+    With `wanted` False, missing sources or credentials are no fault and only mentioned.
+    """
+    console = _console()
+    syncs = selected_syncs(settings, names)
+    prepare_home(settings)
+    syncs = syncs if names else present(settings, syncs)
+    if not syncs:
+        if wanted:
+            console.print(
+                "Nothing to push: no sync finds its source in the warehouse. Make a table reverse_etl.persons (see the "
+                "README), or name a source in CIO_SYNCS.",
+                soft_wrap=True,
+            )
+        return False
+    if not wanted and not _has_credentials(settings, console, syncs):
+        return False
+    results = []
+    for result in push_syncs(settings, syncs, Options(dry_run=dry_run, full=full, retry_rejected=retry_rejected)):
+        if result.failure and result.failure not in {earlier.failure for earlier in results}:
+            console.print(f"FAILED {result.sync}: {result.failure}", markup=False, soft_wrap=True)
+        results.append(result)
+    _tell(console, results, dry_run=dry_run)
+    return any(result.failure for result in results)
+
+
+def _has_credentials(settings: Settings, console: Console, syncs: Sequence[Sync]) -> bool:
+    try:
+        settings.require_track_credentials()
+    except SettingsError as error:
+        console.print(f"Not pushed: {', '.join(sync.name for sync in syncs)}. {error}", soft_wrap=True)
+        return False
+    return True
+
+
+def _tell(console: Console, results: Sequence[SyncResult], *, dry_run: bool) -> None:
+    console.print(_pushed(results, dry_run=dry_run))
+    for result in results:
+        if result.shape is not None:
+            console.print(f"{result.sync}: {orjson.dumps(result.shape).decode()}", markup=False, soft_wrap=True)
+        if result.rejected_by_reason:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in result.rejected_by_reason.items())
+            console.print(f"{result.sync}: rejected {reasons}", markup=False, soft_wrap=True)
+    if any(result.rejected_by_reason for result in results) and not dry_run:
+        console.print("Rejected rows stand in reverse_etl.rejected: cio-assets rejects list", soft_wrap=True)
+
+
+_PUSHED = ("rows", "unchanged", "accepted", "removed", "rejected", "requests")
+_PLANNED = {
+    "rows": "rows",
+    "unchanged": "unchanged",
+    "sent": "to write",
+    "removed": "to remove",
+    "rejected": "to reject",
+}
+
+
+def _pushed(results: Sequence[SyncResult], *, dry_run: bool) -> Grid:
+    grid = Grid(box=SIMPLE_HEAD)
+    grid.add_column("sync", no_wrap=True)
+    columns = _PLANNED if dry_run else {name: name for name in _PUSHED}
+    for title in (*columns.values(), "seconds"):
+        grid.add_column(title, justify="right", no_wrap=True)
+    for result in results:
+        counts = [f"{result.counts.get(name, 0):,}" for name in columns]
+        if result.status in ("failed", "inactive"):
+            counts = [result.status, *("" for _ in counts[1:])]
+        grid.add_row(result.sync, *counts, f"{result.seconds:.1f}")
+    return grid
+
+
+def list_rejects(settings: Settings, names: Sequence[str], *, rows: bool) -> None:
+    """Print the rejected rows, counted by sync and reason, or each as a JSON line."""
+    syncs = selected_syncs(settings, names)
+    prepare_home(settings)
+    if rows:
+        for row in rejected_rows(settings, syncs):
+            print(orjson.dumps(row).decode())
+        return
+    counts = rejected_counts(settings, syncs)
+    if not counts:
+        _console().print("No row is rejected.")
+        return
+    grid = Grid(box=SIMPLE_HEAD, title="reverse_etl.rejected", title_justify="left")
+    for name in ("sync", "reason", "field", "found by"):
+        grid.add_column(name, no_wrap=name != "field", overflow="fold")
+    grid.add_column("rows", justify="right")
+    grid.add_column("message")
+    for sync_name, reason, field, found_by, count, message in counts:
+        # What the service says may quote a value.
+        grid.add_row(sync_name, reason, field, found_by, f"{count:,}", message if found_by == "check" else "")
+    _console().print(grid)
+
+
+def retry_rejects(settings: Settings, names: Sequence[str]) -> bool:
+    """Push again the syncs that have rejected rows; whether any failed."""
+    syncs: list[Sync] = selected_syncs(settings, names)
+    prepare_home(settings)
+    rejected = {row[0] for row in rejected_counts(settings, syncs)}
+    chosen = [sync.name for sync in syncs if sync.name in rejected]
+    if not chosen:
+        _console().print("No row is rejected.")
+        return False
+    return run_push(settings, chosen, retry_rejected=True)

@@ -1,0 +1,104 @@
+"""Kinds without attributes: members of manual segments, removals of people, merges."""
+
+from __future__ import annotations
+
+from cio_assets.reverse_etl.columns import Columns
+from cio_assets.reverse_etl.identities import Layers, as_key, person_of
+from cio_assets.reverse_etl.model import Sync
+from cio_assets.reverse_etl.plan import Plan, stacked
+from cio_assets.reverse_etl.rules import Check, Reason
+
+MERGE_IDENTIFIERS = ("id", "email", "cio_id")
+_ACTIONS = "('delete', 'suppress', 'unsuppress')"
+
+
+def segment_members(sync: Sync, columns: Columns) -> Plan:
+    """One person in one manual segment; the caller makes calls of up to a thousand out of these."""
+    plan = Plan(lane="'segment'")
+    person = person_of(plan.layers, columns, sync.identifiers)
+    plan.checks = [person.missing, *person.checks]
+    column = columns.find("segment_id")
+    if column is None:
+        return plan
+    segment = plan.layers.part("segment_id", column)
+    missing = "Nothing says which segment this is: fill segment_id with its number."
+    plan.checks += [
+        Check(f"{segment.text} IS NULL", Reason.IDENTIFIER_INVALID, column.name, missing),
+        *segment.checks(),
+    ]
+    if not person.parts:
+        return plan
+    kinds = " ".join(f"WHEN {part.text} IS NOT NULL THEN '{part.identifier}'" for part in person.parts)
+    plan.sent = {
+        "sent": person.sent,
+        "id_type": f"CASE {kinds} END",
+        "member": f"coalesce({', '.join(part.text for part in person.parts)})",
+    }
+    usable = f"sent IS NOT NULL AND {segment.fault} IS NULL AND {segment.text} IS NOT NULL"
+    plan.key = f"CASE WHEN {usable} THEN {_member(segment.text, lower=True)} END"
+    plan.operation = _member(segment.text, lower=False)
+    return plan
+
+
+def _member(segment: str, *, lower: bool) -> str:
+    member = "CASE WHEN id_type = 'email' THEN lower(member) ELSE member END" if lower else "member"
+    return f"""concat('{{"segment_id":', {segment}, ',"id_type":"', id_type, '","id":', to_json({member}), '}}')"""
+
+
+def removals(sync: Sync, columns: Columns) -> Plan:
+    """Delete, suppress or unsuppress a person."""
+    plan = Plan(version=_version(columns))
+    person = person_of(plan.layers, columns, sync.identifiers)
+    plan.sent = {"sent": person.sent, "act": "'delete'"}
+    plan.checks = [person.missing, *person.checks]
+    column = columns.find("action")
+    if column is not None:
+        action = plan.layers.part("action", column)
+        plan.sent["act"] = f"coalesce(lower({action.text}), 'delete')"
+        message = f"Column {column.name} must be delete, suppress or unsuppress, or NULL for delete."
+        invalid = f"lower({action.text}) NOT IN {_ACTIONS}"
+        plan.checks.append(Check(invalid, Reason.ACTION_INVALID, column.name, message))
+        plan.sent["act"] = f"CASE WHEN {invalid} THEN NULL ELSE {plan.sent['act']} END"
+    plan.key = f"""'{{"action":"' || act || '","person":' || {as_key("sent")} || '}}'"""
+    plan.operation = """concat('{"type":"person","identifiers":', sent, ',"action":"', act, '"}')"""
+    return plan
+
+
+def merge_columns(role: str) -> dict[str, str]:
+    """Identifier -> column of the person in that role (primary or secondary)."""
+    return {identifier: f"{role}_{identifier}" for identifier in MERGE_IDENTIFIERS}
+
+
+def merges(columns: Columns, relation: str) -> Plan:
+    """Merge the secondary person into the primary one; where that one is merged away too, the order would matter."""
+    plan = Plan(version=_version(columns))
+    people = {role: person_of(plan.layers, columns, merge_columns(role)) for role in ("primary", "secondary")}
+    plan.sent = {"sent": people["primary"].sent, "secondary": people["secondary"].sent}
+    for person in people.values():
+        plan.checks += [person.missing, *person.checks]
+    others = Layers()
+    merged = person_of(others, columns, merge_columns("secondary")).sent
+    rows = stacked(columns.select(relation), others.first, others.second, {"merged": merged})
+    merged_away = f"(SELECT {as_key('merged')} FROM ({rows}) WHERE merged IS NOT NULL)"
+    plan.checks += [
+        Check(
+            f"{as_key('sent')} = {as_key('secondary')}",
+            Reason.IDENTIFIER_INVALID,
+            None,
+            "Primary and secondary are the same person: there is nothing to merge.",
+        ),
+        Check(
+            f"{as_key('sent')} IN {merged_away}",
+            Reason.MERGE_CHAIN,
+            None,
+            "The primary person is merged away by another row: name the person who remains in the end as primary.",
+        ),
+    ]
+    plan.key = f"""'{{"secondary":' || {as_key("secondary")} || '}}'"""
+    plan.operation = """concat('{"type":"person","action":"merge","primary":', sent, ',"secondary":', secondary, '}')"""
+    return plan
+
+
+def _version(columns: Columns) -> str:
+    column = columns.find("requested_at")
+    return "NULL::VARCHAR" if column is None else f"TRY({column.sql}::VARCHAR)"

@@ -39,6 +39,7 @@ lint: install
 
 bench: install
 	$(BIN)/python -m cio_assets_tests.bench
+	$(BIN)/python -m cio_assets_tests.bench_push
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --no-header --no-annotate -c constraints.txt -o requirements.lock

@@ -1,4 +1,4 @@
-"""Tries each credential, the region and the warehouse once, and says what works, what does not and what to do."""
+"""Tries each credential, the region, the warehouse, the syncs once: what works, what does not, what to do."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from cio_assets.assets.api import AppApi
 from cio_assets.customerio import AppClient, Call, CredentialsRefused, CustomerioError, base_url
 from cio_assets.customerio.region import look_up_region
 from cio_assets.io_managers import make_warehouse
+from cio_assets.reverse_etl.operations import missing_columns
+from cio_assets.reverse_etl.rejects_sink import RejectsSinkError, make_sink
+from cio_assets.reverse_etl.syncs_file import load_syncs
 from cio_assets.settings import Settings, SettingsError
 from cio_assets.warehouse import WarehouseError
 
@@ -34,6 +37,9 @@ def check(settings: Settings) -> Iterator[Finding]:
     yield _app(settings)
     yield _track(settings)
     yield _warehouse(settings)
+    yield from _syncs(settings)
+    if settings.rejects_uri:
+        yield _rejects(settings)
 
 
 def _app(settings: Settings) -> Finding:
@@ -105,3 +111,33 @@ def _warehouse(settings: Settings) -> Finding:
             f"({type(error).__name__}): see to the rights of its user, and to the room on its disk.",
         )
     return Finding(what, "ok", f"{settings.warehouse_label}, schema {settings.warehouse_schema}, can be written")
+
+
+def _syncs(settings: Settings) -> Iterator[Finding]:
+    """Each sync whose source is in the warehouse: whether it has the columns that it needs."""
+    try:
+        syncs = load_syncs(settings.syncs_file)
+        warehouse = make_warehouse(settings)
+        with warehouse.attached() as con:
+            for sync in syncs:
+                columns = warehouse.columns(con, *reversed(sync.source.split(".")))
+                problem = missing_columns(sync, columns) if columns else None
+                if problem:
+                    yield Finding(f"Sync {sync.name}", "bad", f"{sync.source}: {problem}")
+                elif columns:
+                    yield Finding(f"Sync {sync.name}", "ok", f"{sync.source} has the columns that it needs")
+    except SettingsError as error:
+        yield Finding("Syncs", "bad", str(error))
+    except WarehouseError:
+        return  # said above, of the warehouse itself
+
+
+def _rejects(settings: Settings) -> Finding:
+    what = "Rejected rows"
+    try:
+        sink = make_sink(settings)
+        if sink:
+            sink.check()
+    except (SettingsError, RejectsSinkError) as error:
+        return Finding(what, "bad", str(error))
+    return Finding(what, "ok", f"they are also written to {settings.rejects_uri}")

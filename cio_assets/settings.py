@@ -13,6 +13,9 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, Validat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 WAREHOUSE_FORMS = "a DuckDB file path, md:DATABASE, ducklake:… or postgres:…"
+_RESERVED_SCHEMAS = (
+    "information_schema", "pg_catalog", "memory", "wh", "temp", "system", "_cio_stage", "_cio_push", "reverse_etl"
+)  # fmt: skip
 REJECTS_FORMS = "a folder or s3://bucket/prefix"
 
 
@@ -142,7 +145,7 @@ class Settings(BaseSettings):
     def _schema(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", value):
             raise ValueError("is not a schema name: letters, digits and _ only, not starting with a digit")
-        if value.lower() in ("information_schema", "pg_catalog", "memory", "wh", "temp", "system", "_cio_stage"):
+        if value.lower() in _RESERVED_SCHEMAS:
             raise ValueError("is a name that databases keep for themselves: give another")
         return value
 

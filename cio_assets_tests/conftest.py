@@ -44,7 +44,11 @@ def environment(home: Path, box: sandbox.Sandbox | None = None, **extra: str) ->
     kept |= {"CIO_ENV_FILE": os.devnull}
     if box:
         kept |= {"CUSTOMERIO_APP_URL": box.url, "CUSTOMERIO_APP_API_KEY": box.app_key, "CIO_TRACK_RPS": "100000"}
-        kept |= {"CUSTOMERIO_TRACK_URL": box.url, "CUSTOMERIO_SITE_ID": box.site_id, "CUSTOMERIO_TRACK_API_KEY": box.track_key}
+        kept |= {
+            "CUSTOMERIO_TRACK_URL": box.url,
+            "CUSTOMERIO_SITE_ID": box.site_id,
+            "CUSTOMERIO_TRACK_API_KEY": box.track_key,
+        }
     return kept | extra
 
 

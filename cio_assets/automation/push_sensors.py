@@ -107,7 +107,7 @@ class _Watch:
         about = f"{sync.model_dump_json(exclude={'description'})}\n{self._workspace}"
         file = of_file(self._warehouse, about)
         untouched = file is not None and file == known.last.file and materialization == known.last.materialization
-        if untouched:
+        if untouched and not failing:
             return _skip("Nothing was written to the warehouse since the last look.")
         tracked = materialization is not None or _is_asset_here(context, sync)
         try:

@@ -33,8 +33,10 @@ def deliver(outbox: Outbox, client: TrackClient, progress: Progress = lambda _: 
     for lane in outbox.lanes():
         if not lane.sends:
             continue
-        parcels = outbox.parcels(lane)
-        for _, count in overlap(client, _cut(parcels) if lane is Lane.ANONYMOUS else parcels, send):
+        parcels, workers = outbox.parcels(lane), client.workers
+        if lane is Lane.ANONYMOUS:
+            parcels, workers = _cut(parcels), _SINGLE_WORKERS
+        for _, count in overlap(workers, parcels, send):
             answered += count
             progress(answered)
 
@@ -45,6 +47,8 @@ def _note(outbox: Outbox, parcel: Parcel, refusals: Sequence[OperationRefusal]) 
 
 _ONE_BY_ONE = 20
 """Anonymous events of one piece of work: they are one request each, so few are under way when a run dies."""
+_SINGLE_WORKERS = 16
+"""Threads for them: with fewer, 100 requests a second are out of reach over a slow line."""
 
 
 def _cut(parcels: Iterator[Parcel]) -> Iterator[Parcel]:

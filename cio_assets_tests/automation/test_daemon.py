@@ -94,7 +94,8 @@ class Daemon:
 @contextmanager
 def daemon_in(home: Path, env: dict[str, str]) -> Iterator[Daemon]:
     log = home / "daemon.log"
-    with log.open("wb") as out:
+    # The instance first: Dagster makes its tables without a lock.
+    with dg.DagsterInstance.from_config(str(home)) as instance, log.open("wb") as out:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", "workspace.yaml"],
             env=env,
@@ -103,20 +104,19 @@ def daemon_in(home: Path, env: dict[str, str]) -> Iterator[Daemon]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+        try:
             yield Daemon(home, env, instance, log)
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=20)
-        for _ in range(40):
-            if not group_runs(process.pid):
-                break
-            time.sleep(0.25)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=20)
+            for _ in range(40):
+                if not group_runs(process.pid):
+                    break
+                time.sleep(0.25)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 @pytest.fixture

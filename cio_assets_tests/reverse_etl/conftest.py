@@ -14,7 +14,8 @@ from cio_assets_tests.reverse_etl.pushing import Pushing
 @pytest.fixture
 def empty_box() -> Iterator[sandbox.Sandbox]:
     """A workspace without people, and without a limit of requests."""
-    with sandbox.launch(people=0, campaigns=0, broadcasts=0, newsletters=0, segments=4, objects=0, app_rps=0, track_rps=0) as box:  # fmt: skip
+    nothing = {"people": 0, "campaigns": 0, "broadcasts": 0, "newsletters": 0, "objects": 0}
+    with sandbox.launch(**nothing, segments=4, app_rps=0, track_rps=0) as box:
         yield box
 
 

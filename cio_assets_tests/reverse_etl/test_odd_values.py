@@ -202,7 +202,8 @@ def test_what_json_cannot_hold_is_rejected(value: str) -> None:
 @pytest.mark.parametrize(
     "type_",
     ["VARCHAR", "DOUBLE", "UBIGINT", "BIGNUM", "TIMESTAMP", "DATE", "BLOB", "BIT", "JSON",
-     "INTERVAL",     "STRUCT(a DOUBLE)", "BLOB[]", "GEOMETRY", "VARIANT", "DECIMAL(2,2)", "BOOLEAN", "UUID", "TIME", "MAP(VARCHAR, DOUBLE)"],
+     "INTERVAL", "STRUCT(a DOUBLE)", "BLOB[]", "GEOMETRY", "VARIANT", "DECIMAL(2,2)", "BOOLEAN", "UUID", "TIME",
+     "MAP(VARCHAR, DOUBLE)"],
 )  # fmt: skip
 def test_null_of_any_type_is_left_out_or_unset(type_: str) -> None:
     assert one("persons", f"'u_1' AS id, NULL::{type_} AS a").json["attributes"] == {}

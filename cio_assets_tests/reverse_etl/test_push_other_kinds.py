@@ -35,7 +35,14 @@ def test_objects(pushing: Pushing) -> None:
 def test_relationships(pushing: Pushing) -> None:
     people(pushing, "u_1", "u_2")
     pushing.push(sync("objects"), pa.table({"object_type_id": ["1"], "object_id": ["acme"]}))
-    rows = pa.table({"person_id": ["u_1", "u_2"], "object_type_id": ["1", "1"], "object_id": ["acme", "acme"], "role": ["admin", "user"]})  # fmt: skip
+    rows = pa.table(
+        {
+            "person_id": ["u_1", "u_2"],
+            "object_type_id": ["1", "1"],
+            "object_id": ["acme", "acme"],
+            "role": ["admin", "user"],
+        }
+    )
     mirror = sync("relationships", mode="mirror")
     assert pushing.push(mirror, rows).accepted == 2
     assert len(truth(pushing, "customer_relationships")) == 2
@@ -46,7 +53,15 @@ def test_relationships(pushing: Pushing) -> None:
 
 def test_devices(pushing: Pushing) -> None:
     people(pushing, "u_1")
-    rows = pa.table({"person_id": ["u_1", "u_1"], "token": ["t1", "t2"], "platform": ["ios", "Android"], "last_used": [1790812800, None], "build": [7, 8]})  # fmt: skip
+    rows = pa.table(
+        {
+            "person_id": ["u_1", "u_1"],
+            "token": ["t1", "t2"],
+            "platform": ["ios", "Android"],
+            "last_used": [1790812800, None],
+            "build": [7, 8],
+        }
+    )
     mirror = sync("devices", mode="mirror")
     assert pushing.push(mirror, rows).accepted == 2
     found = {row["token"]: row for row in truth(pushing, "devices")}

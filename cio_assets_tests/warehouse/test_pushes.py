@@ -21,12 +21,14 @@ def pushing(warehouse: Warehouse, tmp_path: Path) -> Iterator[Pushing]:
         con.execute("CREATE SCHEMA wh.reverse_etl")
         con.execute(
             """CREATE TABLE wh.reverse_etl.persons AS
-               SELECT 'u_' || i AS id, i AS visits, 1.25 * i AS ltv, i % 2 = 0 AS vip, TIMESTAMPTZ '2026-01-01' AS created_at
+               SELECT 'u_' || i AS id, i AS visits, 1.25 * i AS ltv, i % 2 = 0 AS vip,
+                      TIMESTAMPTZ '2026-01-01' AS created_at
                FROM range(200) t(i)"""
         )
         con.execute(
             """CREATE TABLE wh.reverse_etl.events AS
-               SELECT 'u_1' AS person_id, 'bought' AS event_name, TIMESTAMPTZ '2026-10-01' + INTERVAL (i) HOUR AS timestamp
+               SELECT 'u_1' AS person_id, 'bought' AS event_name,
+                      TIMESTAMPTZ '2026-10-01' + INTERVAL (i) HOUR AS timestamp
                FROM range(50) t(i)"""
         )
     with sandbox.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0) as box:
@@ -60,5 +62,7 @@ def test_only_changes_are_sent(pushing: Pushing) -> None:
 def test_events_by_cursor(pushing: Pushing) -> None:
     assert pushing.push(EVENTS).accepted == 50
     assert pushing.push(EVENTS).rows == 0
-    change(pushing, "INSERT INTO wh.reverse_etl.events VALUES ('u_2', 'late', '2026-09-01'), ('u_2', 'new', '2026-11-01')")
+    change(
+        pushing, "INSERT INTO wh.reverse_etl.events VALUES ('u_2', 'late', '2026-09-01'), ('u_2', 'new', '2026-11-01')"
+    )
     assert pushing.push(EVENTS).accepted == 2

@@ -230,7 +230,12 @@ def _write(
         )
         joins += " LEFT JOIN temp._refused r ON r.key = o.key AND r.hash = o.hash"
         refused = "r.reason"
-    condition = f" WHERE o.reason IS NOT NULL OR ({' AND '.join(differs)})" if differs else ""
+    rejected = "o.reason IS NOT NULL"
+    if known and sync.kind is Kind.MERGES and differs:
+        # A merge that was done is done, even if its primary has been merged away since.
+        rejected = "o.reason IS NOT NULL AND NOT (o.reason = 'merge_chain' AND s.key IS NOT NULL)"
+        differs = ["o.reason IS NULL AND s.hash IS DISTINCT FROM o.hash"]
+    condition = f" WHERE {rejected} OR ({' AND '.join(differs)})" if differs else ""
     # Neighbours share a request: people of one segment and kind of id.
     order = " ORDER BY o.key" if sync.kind is Kind.SEGMENT_MEMBERS else ""
     stream = con.execute(

@@ -127,3 +127,13 @@ def test_merges(pushing: Pushing) -> None:
     assert (result.accepted, result.rejected) == (1, {"merge_chain": 1})
     assert sorted(row["id"] for row in truth(pushing, "customers")) == ["u_1", "u_3"]
     assert pushing.push(sync("merges"), rows).requests == 0
+
+
+def test_a_merge_that_was_done_stays_done(pushing: Pushing) -> None:
+    people(pushing, "u_1", "u_2", "u_3")
+    done = pa.table({"primary_id": ["u_1"], "secondary_id": ["u_2"]})
+    assert pushing.push(sync("merges"), done).accepted == 1
+    later = pa.table({"primary_id": ["u_1", "u_3"], "secondary_id": ["u_2", "u_1"]})
+    result = pushing.push(sync("merges"), later)
+    assert (result.accepted, result.unchanged, result.rejected) == (1, 1, {})
+    assert [row["id"] for row in truth(pushing, "customers")] == ["u_3"]

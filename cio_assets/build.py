@@ -1,4 +1,4 @@
-"""Assets, jobs and resources of one workspace, put together from its settings."""
+"""Assets, jobs, sensors and resources of one workspace, put together from its settings."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from cio_assets.assets.api import AppApi, Observer, utc_now
 from cio_assets.assets.factory import build_asset
 from cio_assets.assets.push import build_push_asset
 from cio_assets.automation.jobs import build_jobs
+from cio_assets.automation.push_failures import build_push_failure_sensor
+from cio_assets.automation.push_sensors import INTERVAL_SECONDS, build_push_sensors
 from cio_assets.catalog import TABLES
 from cio_assets.io_managers import WarehouseIOManager, make_warehouse
 from cio_assets.io_managers.track import track_io_manager
@@ -21,9 +23,17 @@ from cio_assets.settings import Settings
 
 
 def build_definitions(
-    settings: Settings, now: Callable[[], datetime] = utc_now, observer: Observer | None = None
+    settings: Settings,
+    now: Callable[[], datetime] = utc_now,
+    observer: Observer | None = None,
+    *,
+    sensor_seconds: int = INTERVAL_SECONDS,
+    notify: Callable[[str], None] | None = None,
 ) -> dg.Definitions:
-    """The definitions for these settings; needs no credentials, they are asked for when an asset is materialized."""
+    """The definitions for these settings; needs no credentials, they are asked for when an asset is materialized.
+
+    `sensor_seconds` between two looks at a sync's source; `notify` is told what a failed push says (mail, Slack …).
+    """
     share_arenas()
     syncs = load_syncs(settings.syncs_file)
     with warnings.catch_warnings():
@@ -40,5 +50,9 @@ def build_definitions(
             "warehouse": WarehouseIOManager(warehouse),
             "customerio_track": track_io_manager(settings, warehouse, now),
         },
+        sensors=[
+            *build_push_sensors(syncs, settings, warehouse, interval_seconds=sensor_seconds),
+            build_push_failure_sensor(syncs, warehouse, notify=notify),
+        ],
         executor=dg.in_process_executor,
     )

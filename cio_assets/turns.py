@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 try:
     import fcntl
@@ -53,3 +53,28 @@ def locked(descriptor: int, path: Path) -> Iterator[None]:
             yield
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def turn_if_free(path: Path) -> Iterator[None]:
+    """Hold the lock at `path` for the block, where nobody does; whoever asks for a `turn` meanwhile queues.
+
+    Raises BlockingIOError where somebody holds it, in this process or another, and OSError where it cannot be opened.
+    """
+    if fcntl is None:
+        try:
+            with FileLock(f"{path}.lock", timeout=0):
+                yield
+        except Timeout:
+            raise BlockingIOError(f"{path.name} is held") from None
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        # It belongs to this opening of the file, so it also keeps out the other threads of this process.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile would keep it through the close
+    finally:
+        os.close(descriptor)

@@ -18,8 +18,7 @@ import duckdb
 import pyarrow as pa
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random_exponential
 
-from cio_assets.turns import turn
-from cio_assets.warehouse.free_turn import turn_if_free
+from cio_assets.turns import turn, turn_if_free
 
 ATTACHED = "wh"
 _BUSY = (

@@ -1,4 +1,4 @@
-"""How a push sensor looks: reading only, at once or later, in nobody's way; what cannot be read is a reason, no error."""
+"""How a push sensor looks: reading only, at once or later, in nobody's way; what it cannot read is a reason."""
 
 from __future__ import annotations
 

@@ -93,7 +93,9 @@ def main() -> int:
         f"\nDone in {time.monotonic() - started:.0f} s. The service is stopped, the data stays in {home}.\n"
         "  make dev                                    opens Dagster's UI on it: http://127.0.0.1:3000\n"
         "  .venv/bin/cio-assets sandbox --port 8085    starts the service again, to materialize from the UI:\n"
-        "  CUSTOMERIO_APP_URL=http://127.0.0.1:8085 CUSTOMERIO_APP_API_KEY=sandbox-app-key make dev",
+        "  CUSTOMERIO_APP_URL=http://127.0.0.1:8085 CUSTOMERIO_APP_API_KEY=sandbox-app-key \\\n"
+        "  CUSTOMERIO_TRACK_URL=http://127.0.0.1:8085 CUSTOMERIO_SITE_ID=sandbox-site-id \\\n"
+        "  CUSTOMERIO_TRACK_API_KEY=sandbox-track-key make dev",
         soft_wrap=True,
     )
     return int(failed)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from .credentials import (
@@ -14,6 +14,7 @@ from .credentials import (
 )
 from .errors import AnswerInvalid, CredentialsRefused, CustomerioError, NotFound, RequestRefused
 from .exchange import Reply, Request
+from .hosts import base_url as host_of
 from .json_body import read_json
 from .masking import masked
 
@@ -26,6 +27,7 @@ class Account:
     found_at: str
     region: str
     host: str
+    api: Literal["app", "track"] = "app"
 
     @property
     def other_region(self) -> str:
@@ -40,7 +42,7 @@ def account(base_url: str, region: str) -> Account:
 def track_account(base_url: str, region: str) -> Account:
     """The Track API's account, for messages."""
     variables = f"{SITE_ID_VARIABLE} with {TRACK_KEY_VARIABLE}"
-    return Account(variables, TRACK_KEYS_FOUND_AT, region, urlsplit(base_url).hostname or "?")
+    return Account(variables, TRACK_KEYS_FOUND_AT, region, urlsplit(base_url).hostname or "?", "track")
 
 
 def refusal(reply: Reply, request: Request, who: Account, personal: list[str]) -> CustomerioError | None:
@@ -56,15 +58,15 @@ def refusal(reply: Reply, request: Request, who: Account, personal: list[str]) -
         case 403:
             kind, text = CredentialsRefused, _forbidden(request, who) + said
         case 404:
-            kind, text = NotFound, f"{request.shown}: not found (404).{said}"
+            kind, text = NotFound, f"{request.shown}: not found (404).{_wrong_place(who)}{said}"
+        case 405:
+            kind, text = RequestRefused, f"{request.shown} was refused with 405.{_wrong_place(who)}{said}"
         case _ if status >= 400:
             kind, text = RequestRefused, f"{request.shown} was refused with {status}.{said}"
         case _:
             kind = AnswerInvalid
-            text = (
-                f"{request.shown} was answered with {status}, a redirect, and the API never redirects: "
-                "is the base URL right, or does a proxy ask for a login?"
-            )
+            text = f"{request.shown} was answered with {status}, a redirect, and the API never redirects: "
+            text += _redirected(reply, who)
     return kind(text, method=request.method, path=request.path, status=status, attempts=reply.attempts, detail=detail)
 
 
@@ -72,12 +74,33 @@ def _unauthorized(request: Request, who: Account) -> str:
     article = "an EU" if who.other_region == "eu" else "a US"
     return (
         f"{request.shown} was refused with 401: {who.variable} is not valid in region {who.region} (host {who.host}). "
-        f"Check the key in {who.found_at}, and CUSTOMERIO_REGION: {article} workspace needs {who.other_region}. "
+        f"Check {'the key' if who.api == 'app' else 'both'} in {who.found_at}, and CUSTOMERIO_REGION: {article} workspace needs {who.other_region}. "
         "An IP allowlist of the workspace refuses in the same way."
     )
 
 
+def _wrong_place(who: Account) -> str:
+    # All paths of the Track API are fixed: one that is not there is a wrong host. The App API's name objects.
+    return " Is CUSTOMERIO_TRACK_URL right?" if who.api == "track" else ""
+
+
+def _redirected(reply: Reply, who: Account) -> str:
+    """What to do about a redirect. It is never followed, since the credentials would go with it."""
+    target = urlsplit(reply.headers.get("Location") or "").hostname
+    for region in ("us", "eu"):
+        host = urlsplit(host_of(who.api, region)).hostname
+        if target == host != who.host:
+            return f"the workspace lives in region {region}, so set CUSTOMERIO_REGION={region}."
+    return "is the base URL right, or does a proxy ask for a login?"
+
+
 def _forbidden(request: Request, who: Account) -> str:
+    if who.api == "track":
+        return (
+            f"{request.shown} was refused with 403: {who.variable} (region {who.region}, host {who.host}; the other "
+            f"region is {who.other_region}) may not write to the workspace. Check in {who.found_at} that this key is "
+            "still there, and that the workspace's IP allowlist names this machine."
+        )
     feature = request.path.removeprefix("/v1/").split("/")[0]
     return (
         f"{request.shown} was refused with 403: {who.variable} (region {who.region}, host {who.host}; the other region "

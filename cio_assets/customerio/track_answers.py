@@ -85,9 +85,9 @@ def _place(error: Any, count: int) -> int | None:
 def _refusal(place: int, error: Any) -> OperationRefusal:
     if not isinstance(error, Mapping):
         error = {"message": error if isinstance(error, str) else None}
-    message = error.get("message") or error.get("detail")
+    message = _text(error.get("message")) or _text(error.get("detail"))
     reason, field = (_word(error.get(name)) for name in ("reason", "field"))
-    return OperationRefusal(place, reason or "refused", field, _text(message)[:LONGEST_MESSAGE])
+    return OperationRefusal(place, reason or "refused", field, message[:LONGEST_MESSAGE])
 
 
 def _word(value: Any) -> str:

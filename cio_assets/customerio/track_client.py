@@ -7,20 +7,20 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 import numpy as np
 import orjson
 
 from . import limits
 from .credentials import basic
-from .errors import CustomerioError, RequestRefused
+from .errors import CustomerioError, QuotaExhausted, RequestRefused, ServiceUnavailable
 from .exchange import USER_AGENT, Exchange, Reply, Request
-from .masking import values_in
+from .masking import masked, values_in
 from .rate_limit import RateLimiter
-from .refusals import refusal, track_account
+from .refusals import error_text, refusal, track_account
 from .retry import MAX_ATTEMPTS
-from .track_answers import OperationRefusal, read_single, read_verdict
+from .track_answers import UNEXPLAINED, OperationRefusal, read_single, read_verdict
 from .usage import Usage
 
 __all__ = ["Batch", "OperationRefusal", "TrackClient"]
@@ -30,7 +30,7 @@ _EVENTS_PATH: Final = "/api/v1/events"
 _BEFORE, _AFTER = b'{"batch":[', b"]}"
 # Answers that speak of what was sent, and not of the key, the URL or the service.
 _ABOUT_THE_CONTENT: Final = (400, 413, 422)
-# So many operations refused one by one, and none ever accepted, are not the operations' fault.
+# So many refusals of single operations, and none ever accepted, are not the operations' fault.
 _REFUSES_EVERYTHING: Final = 200
 
 
@@ -48,6 +48,13 @@ class Batch:
         """One operation with its comma."""
         start = int(self.ends[place - 1]) if place else 0
         return memoryview(self.content)[start : int(self.ends[place])]
+
+    def joined(self, places: Sequence[int]) -> bytes | memoryview:
+        """The operations at `places`, with commas between them; not copied where they are neighbours."""
+        if isinstance(places, range):
+            start = int(self.ends[places[0] - 1]) if places[0] else 0
+            return memoryview(self.content)[start : int(self.ends[places[-1]]) - 1]
+        return b"".join(self.operation(place) for place in places)[:-1]
 
 
 class TrackClient:
@@ -75,6 +82,7 @@ class TrackClient:
         self.base_url = base_url.rstrip("/")
         self.workers = workers
         self._account = track_account(self.base_url, region)
+        self._secrets = [site_id.strip(), key.strip()]  # masked in what the service says
         self._lock = threading.Lock()
         self._accepted_any = False
         self._refused_alone = 0
@@ -96,27 +104,31 @@ class TrackClient:
     def send_batch(self, batch: Batch) -> list[OperationRefusal]:
         """Send operations to `/api/v2/batch`; those that were refused, all others were accepted.
 
-        Raises ValueError above the documented sizes; CredentialsRefused (401, 403), RequestRefused (other 4xx, or a
-        service that refuses everything), AnswerInvalid (a redirect), ServiceUnavailable or QuotaExhausted (retries
+        Raises ValueError above the documented sizes; CredentialsRefused (401, 403), NotFound (404), RequestRefused
+        (other 4xx, or a service that refuses everything), AnswerInvalid (a redirect), ServiceUnavailable (retries
         spent), ClientClosed.
         """
         _check_sizes(batch)
-        if not len(batch):
-            return []
-        content = memoryview(batch.content)[: int(batch.ends[-1]) - 1]
-        refused = self._send(batch, range(len(batch)), content)
+        refused: list[OperationRefusal] = []
+        todo: list[Sequence[int]] = [range(len(batch))]
+        while todo:
+            places = todo.pop()
+            if len(places):
+                found, again = self._send(batch, places)
+                refused += found
+                todo += again
         return sorted(refused, key=lambda one: one.index)
 
     def send_anonymous_events(self, batch: Batch) -> list[OperationRefusal]:
         """Send each operation as the body of `POST /api/v1/events`, one after the other; those that were refused.
 
-        (Version 2 knows no anonymous people.) Raises as `send_batch` does.
+        (Version 2 knows no anonymous people.) Raises as `send_batch` does, but leaves sizes to the service.
         """
         refused = []
         for place in range(len(batch)):
             body = bytes(batch.operation(place)[:-1])
-            reply = self._post(_EVENTS_PATH, _EVENTS_PATH, body)
-            one = self._alone(reply, place)
+            reply = self._post(_EVENTS_PATH, body)
+            one = self._alone(reply, place, body)
             if one is not None:
                 refused.append(one)
         return refused
@@ -145,44 +157,44 @@ class TrackClient:
     ) -> None:
         self.close()
 
-    def _send(self, batch: Batch, places: Sequence[int], content: bytes | memoryview) -> list[OperationRefusal]:
-        """Send the operations at `places`, their JSON being `content`; narrow down what the answer leaves open.
+    def _send(self, batch: Batch, places: Sequence[int]) -> tuple[list[OperationRefusal], list[Sequence[int]]]:
+        """Send the operations at `places`: those that were refused, and in two halves what the answer leaves open.
 
         To send an accepted operation again is harmless: identify and the like say the same twice, events carry ids.
         """
-        reply = self._post(_BATCH_PATH, _BATCH_PATH, b"".join((_BEFORE, content, _AFTER)))
+        body = b"".join((_BEFORE, batch.joined(places), _AFTER))
+        reply = self._post(_BATCH_PATH, body)
         if len(places) == 1:
-            one = self._alone(reply, places[0])
-            return [one] if one else []
+            one = self._alone(reply, places[0], body)
+            return ([one] if one else []), []
         verdict = read_verdict(reply.status, reply.content, len(places))
         refused = [replace(one, index=places[place]) for place, one in verdict.refused.items()]
         accepted = 200 <= reply.status < 300
         if verdict.complete and accepted:
-            self._note(accepted=len(places) > len(refused))
-            return refused
-        left = [place for number, place in enumerate(places) if number not in verdict.refused]
-        if verdict.complete:  # nothing was taken, and the answer says on whose account
-            return refused + (self._again(batch, left) if left else [])
+            self._note_accepted(len(places) > len(refused))
+            return refused, []
+        if refused and not accepted:
+            self._note_refused(reply, refused[0], body)
+        left: Sequence[int] = places
+        if refused:
+            left = [place for number, place in enumerate(places) if number not in verdict.refused]
+        # In halves even if a 400 names somebody: a service may name one at a time, and the rest would go n times.
         half = len(left) // 2
-        for some in (left[:half], left[half:]):
-            if some:
-                refused += self._again(batch, some)
-        return refused
-
-    def _again(self, batch: Batch, places: Sequence[int]) -> list[OperationRefusal]:
-        content = b"".join(batch.operation(place) for place in places)
-        return self._send(batch, places, content[:-1])
+        return refused, [left[half:], left[:half]]
 
     def _change_segment(
         self, segment_id: int, action: str, id_type: str, ids: Sequence[str], first: int
     ) -> list[OperationRefusal]:
         """A refused call is halved until the person is found on whose account it is refused."""
         path = f"/api/v1/segments/{{segment_id}}/{action}"
-        target = f"{path.format(segment_id=int(segment_id))}?id_type={id_type}"
-        reply = self._post(path, target, orjson.dumps({"ids": list(ids)}))
-        if len(ids) == 1 or 200 <= reply.status < 300:
-            one = self._alone(reply, first)
-            return [replace(one, index=first + number) for number in range(len(ids))] if one else []
+        body = orjson.dumps({"ids": list(ids)})
+        reply = self._post(path, body, segment_id=int(segment_id), query=f"?id_type={id_type}")
+        if len(ids) == 1:
+            one = self._alone(reply, first, body)
+            return [one] if one else []
+        if read_single(reply.status, reply.content) is None:
+            self._note_accepted(True)
+            return []
         half = len(ids) // 2
         return [
             refused
@@ -190,42 +202,62 @@ class TrackClient:
             for refused in self._change_segment(segment_id, action, id_type, some, first + begin)
         ]
 
-    def _post(self, path: str, target: str, body: bytes) -> Reply:
+    def _post(self, path: str, body: bytes, segment_id: int = 0, query: str = "") -> Reply:
         """The reply, if it is about the content; all others raise."""
-        request = Request("POST", self.base_url + target, path, f"POST {path}", body, may_be_empty=True)
-        reply = self._exchange.send(request)
+        target = path.replace("{segment_id}", str(segment_id))
+        request = Request("POST", f"{self.base_url}{target}{query}", path, f"POST {target}", body, may_be_empty=True)
+        try:
+            reply = self._exchange.send(request)
+        except QuotaExhausted as error:  # only the App API has quotas of a day
+            raise ServiceUnavailable(
+                f"{request.shown} was answered 429 in each of {error.attempts} attempts: more is sent than the Track "
+                "API takes. Lower CIO_TRACK_RPS, or run it again later.",
+                method="POST",
+                path=path,
+                status=429,
+                attempts=error.attempts,
+            ) from None
         if 200 <= reply.status < 300 or reply.status in _ABOUT_THE_CONTENT:
             return reply
-        raise self._refusal(reply, request)
+        error = refusal(reply, request, self._account, self._private(body))
+        raise error or CustomerioError(f"{request.shown}: {reply.status}")
 
-    def _refusal(self, reply: Reply, request: Request) -> CustomerioError:
-        said: Any = orjson.loads(request.body) if request.body else None
-        error = refusal(reply, request, self._account, values_in(said))
-        return error or CustomerioError(f"{request.shown}: {reply.status}")
+    def _private(self, body: bytes) -> list[str]:
+        """What the service's words must be freed of."""
+        return values_in(orjson.loads(body)) + self._secrets
 
-    def _alone(self, reply: Reply, place: int) -> OperationRefusal | None:
+    def _alone(self, reply: Reply, place: int, body: bytes) -> OperationRefusal | None:
         """What a reply says of a request's only operation; raises once nothing but refusals came."""
         one = read_single(reply.status, reply.content)
-        self._note(accepted=one is None)
+        self._note_accepted(one is None)
         if one is None:
             return None
-        with self._lock:
-            self._refused_alone += not 200 <= reply.status < 300
-            hopeless = not self._accepted_any and self._refused_alone >= _REFUSES_EVERYTHING
-        if hopeless:
-            raise RequestRefused(
-                f"The Track API at {self._account.host} refused each of the first {_REFUSES_EVERYTHING} operations "
-                f"with {reply.status} (reason: {one.reason}, field: {one.field or 'none'}), so the rest was not sent. "
-                "Is CUSTOMERIO_TRACK_URL right, and what the sync sends?",
-                method="POST",
-                status=reply.status,
-            )
+        if not 200 <= reply.status < 300 or one.reason == UNEXPLAINED:
+            self._note_refused(reply, one, body)
         return replace(one, index=place)
 
-    def _note(self, *, accepted: bool) -> None:
+    def _note_accepted(self, accepted: bool) -> None:
         if accepted and not self._accepted_any:
             with self._lock:
                 self._accepted_any = True
+
+    def _note_refused(self, reply: Reply, one: OperationRefusal, body: bytes) -> None:
+        with self._lock:
+            self._refused_alone += 1
+            hopeless = not self._accepted_any and self._refused_alone >= _REFUSES_EVERYTHING
+        if not hopeless:
+            return
+        detail = masked(error_text(reply.content), self._private(body))
+        raise RequestRefused(
+            f"The Track API at {self._account.host} refused {_REFUSES_EVERYTHING} operations one by one and accepted "
+            f"none, the last with {reply.status} (reason: {one.reason}, field: {one.field or 'none'}), so the rest was "
+            "not sent. Is CUSTOMERIO_TRACK_URL right, and what the sync sends?"
+            + (f" The service says: {detail}" if detail else ""),
+            method="POST",
+            status=reply.status,
+            attempts=reply.attempts,
+            detail=detail,
+        )
 
 
 def _check_sizes(batch: Batch) -> None:

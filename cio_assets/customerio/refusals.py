@@ -72,9 +72,10 @@ def refusal(reply: Reply, request: Request, who: Account, personal: list[str]) -
 
 def _unauthorized(request: Request, who: Account) -> str:
     article = "an EU" if who.other_region == "eu" else "a US"
+    what = "the key" if who.api == "app" else "both"
     return (
         f"{request.shown} was refused with 401: {who.variable} is not valid in region {who.region} (host {who.host}). "
-        f"Check {'the key' if who.api == 'app' else 'both'} in {who.found_at}, and CUSTOMERIO_REGION: {article} workspace needs {who.other_region}. "
+        f"Check {what} in {who.found_at}, and CUSTOMERIO_REGION: {article} workspace needs {who.other_region}. "
         "An IP allowlist of the workspace refuses in the same way."
     )
 
@@ -86,7 +87,10 @@ def _wrong_place(who: Account) -> str:
 
 def _redirected(reply: Reply, who: Account) -> str:
     """What to do about a redirect. It is never followed, since the credentials would go with it."""
-    target = urlsplit(reply.headers.get("Location") or "").hostname
+    try:
+        target = urlsplit(reply.headers.get("Location") or "").hostname
+    except ValueError:
+        target = None
     for region in ("us", "eu"):
         host = urlsplit(host_of(who.api, region)).hostname
         if target == host != who.host:

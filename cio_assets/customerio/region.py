@@ -59,9 +59,9 @@ def look_up_region(
     if reply.status in (401, 403):
         detail = masked(error_text(reply.content), [site_id.strip(), key.strip()])
         raise CredentialsRefused(
-            f"{SITE_ID_VARIABLE} and {TRACK_KEY_VARIABLE} were refused ({reply.status} from {host}): copy both from "
-            f"{TRACK_KEYS_FOUND_AT}. An EU workspace needs CUSTOMERIO_REGION=eu, and an IP allowlist refuses in the "
-            f"same way.{f' The service says: {detail}' if detail else ''}",
+            f"{SITE_ID_VARIABLE} and {TRACK_KEY_VARIABLE} were refused: copy both from {TRACK_KEYS_FOUND_AT}. "
+            f"({host} answered {reply.status}; an EU workspace needs CUSTOMERIO_REGION=eu, and an IP allowlist of the "
+            f"workspace refuses in the same way.){f' The service says: {detail}' if detail else ''}",
             method="GET",
             path=PATH,
             status=reply.status,

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from cio_assets.customerio import AppClient, RateLimiter
+from cio_assets.customerio.track_client import TrackClient
 
 from .http_server import Server
+from .track_server import track_client
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -50,3 +52,19 @@ def make_client(server: Server, tmp_path: Path, slept: list[float]) -> Iterator[
 @pytest.fixture
 def client(make_client: Callable[..., AppClient]) -> AppClient:
     return make_client()
+
+
+@pytest.fixture
+def make_track(server: Server, tmp_path: Path, slept: list[float]) -> Iterator[Callable[..., TrackClient]]:
+    """Track clients of the server, with a clock as that of `make_client`."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> TrackClient:
+            return stack.enter_context(track_client(tmp_path, slept, **{"base_url": server.url, **options}))
+
+        yield make
+
+
+@pytest.fixture
+def track(make_track: Callable[..., TrackClient]) -> TrackClient:
+    return make_track()

@@ -86,14 +86,16 @@ def _refusal(place: int, error: Any) -> OperationRefusal:
     if not isinstance(error, Mapping):
         error = {"message": error if isinstance(error, str) else None}
     message = _text(error.get("message")) or _text(error.get("detail"))
-    reason, field = (_word(error.get(name)) for name in ("reason", "field"))
-    return OperationRefusal(place, reason or "refused", field, message[:LONGEST_MESSAGE])
+    texts = [_text(error.get(name)).strip() for name in ("reason", "field")]
+    reason, field = (text if _WORD.fullmatch(text) else "" for text in texts)
+    # What is no word goes where personal values may stand.
+    unsaid = [text for text, word in zip(texts, (reason, field), strict=True) if text and not word]
+    words = ": ".join(filter(None, [*unsaid, message]))[:LONGEST_MESSAGE]
+    return OperationRefusal(place, reason or "refused", field, words)
 
 
-def _word(value: Any) -> str:
-    """A reason or a field's name, which is counted and logged; anything else could be somebody's data."""
-    text = _text(value).strip()
-    return text if re.fullmatch(r"(?!.*\d{5})[A-Za-z][\w. \[\]-]{0,99}", text, re.ASCII) else ""
+# A reason or a field's name is counted and logged: one word, as code has it. Anything else could be somebody's data.
+_WORD = re.compile(r"(?!.*\d{5})[A-Za-z][\w.\[\]-]{0,99}")
 
 
 def _text(value: Any) -> str:

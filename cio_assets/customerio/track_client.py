@@ -33,6 +33,9 @@ _ABOUT_THE_CONTENT: Final = (400, 413, 422)
 # So many refusals of single operations, and none ever accepted, are not the operations' fault.
 _REFUSES_EVERYTHING: Final = 200
 
+_REFUSES_SEGMENT: Final = 10
+"""So many people refused by a segment, and none taken, are not the people's fault."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -143,7 +146,7 @@ class TrackClient:
         """Add people to a manual segment or remove them; those that were refused. Raises as `send_batch` does."""
         if len(ids) > limits.SEGMENT_IDS:
             raise ValueError(f"{len(ids)} people in one call: at most {limits.SEGMENT_IDS} are allowed")
-        return self._change_segment(segment_id, action, id_type, ids, 0) if ids else []
+        return self._change_segment(segment_id, action, id_type, ids) if ids else []
 
     def close(self) -> None:
         """Ends waits and retries (they raise ClientClosed) and closes the connections."""
@@ -182,25 +185,33 @@ class TrackClient:
         half = len(left) // 2
         return refused, [left[half:], left[:half]]
 
-    def _change_segment(
-        self, segment_id: int, action: str, id_type: str, ids: Sequence[str], first: int
-    ) -> list[OperationRefusal]:
-        """A refused call is halved until the person is found on whose account it is refused."""
+    def _change_segment(self, segment_id: int, action: str, id_type: str, ids: Sequence[str]) -> list[OperationRefusal]:
+        """A refused call is halved until the people are found on whose account it is refused.
+
+        Version 1 names nobody, and a segment that is not there or not manual is refused for everybody: once the first
+        few were refused and none accepted, it is the segment, and the others are refused unasked.
+        """
         path = f"/api/v1/segments/{{segment_id}}/{action}"
-        body = orjson.dumps({"ids": list(ids)})
-        reply = self._post(path, body, segment_id=int(segment_id), query=f"?id_type={id_type}")
-        if len(ids) == 1:
-            one = self._alone(reply, first, body)
-            return [one] if one else []
-        if read_single(reply.status, reply.content) is None:
-            self._note_accepted(True)
-            return []
-        half = len(ids) // 2
-        return [
-            refused
-            for begin, some in ((0, ids[:half]), (half, ids[half:]))
-            for refused in self._change_segment(segment_id, action, id_type, some, first + begin)
-        ]
+        refused: list[OperationRefusal] = []
+        accepted = False
+        todo = [(0, len(ids))]
+        while todo:
+            begin, end = todo.pop()
+            if not accepted and len(refused) >= _REFUSES_SEGMENT:
+                refused += [replace(refused[-1], index=place) for place in range(begin, end)]
+                continue
+            body = orjson.dumps({"ids": list(ids[begin:end])})
+            reply = self._post(path, body, segment_id=int(segment_id), query=f"?id_type={id_type}")
+            one = read_single(reply.status, reply.content)
+            if one is None:
+                accepted = True
+                self._note_accepted(True)
+            elif end - begin == 1:
+                refused.append(replace(one, index=begin))
+            else:
+                half = (begin + end) // 2
+                todo += [(half, end), (begin, half)]
+        return sorted(refused, key=lambda one: one.index)
 
     def _post(self, path: str, body: bytes, segment_id: int = 0, query: str = "") -> Reply:
         """The reply, if it is about the content; all others raise."""

@@ -54,7 +54,7 @@ class Transport:
         self, base_url: str, *, gate: Gate, headers: Mapping[str, str], timeout: tuple[float, float], connections: int
     ) -> None:
         self._timeout = timeout
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False
         if not _is_loopback(base_url):
             self._session.proxies.update(get_environ_proxies(base_url))
@@ -81,6 +81,13 @@ class Transport:
 
     def close(self) -> None:
         self._session.close()
+
+
+class _Session(requests.Session):
+    """Does not look where a redirect leads: none is followed, and a malformed address would raise."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - whatever it says
+        return None
 
 
 def _is_loopback(url: str) -> bool:

@@ -83,8 +83,15 @@ ENTRIES: list[tuple[Any, OperationRefusal]] = [
     ({"batch_index": 2, "reason": 7, "field": ["a"], "message": 1.5}, NOT_SAID),
     ({"batch_index": 2, "reason": " invalid ", "field": "a[0].b"}, OperationRefusal(2, "invalid", "a[0].b", "")),
     # What could be somebody's data is no reason and no field, for these are counted and logged.
-    ({"batch_index": 2, "reason": "ann@example.com", "field": "u_4711000"}, NOT_SAID),
-    ({"batch_index": 2, "reason": "r" * 101, "field": "+49 170 1234567"}, NOT_SAID),
+    (
+        {"batch_index": 2, "reason": "ann@example.com", "field": "u_4711000"},
+        OperationRefusal(2, "refused", "", "ann@example.com: u_4711000"),
+    ),
+    (
+        {"batch_index": 2, "reason": "r" * 101, "field": "+49 170 1234567", "message": "no"},
+        OperationRefusal(2, "refused", "", f"{'r' * 101}: +49 170 1234567: no"),
+    ),
+    ({"batch_index": 2, "reason": "Ann is taken"}, OperationRefusal(2, "refused", "", "Ann is taken")),
     ("just words", OperationRefusal(2, "refused", "", "just words")),
     (None, NOT_SAID),
     (7, NOT_SAID),

@@ -85,7 +85,7 @@ def test_a_redirect_to_the_other_region_names_it(server: Server, track: TrackCli
         track.send_batch(people(10))
 
 
-@pytest.mark.parametrize("target", ["", "https://track-eu.customer.io.example.com/", "//"])
+@pytest.mark.parametrize("target", ["", "https://track-eu.customer.io.example.com/", "//", "http://[::1"])
 def test_a_redirect_to_anywhere_else_does_not(target: str, server: Server, track: TrackClient) -> None:
     server.say(Say(307, headers={"Location": target}))
     with pytest.raises(AnswerInvalid, match="does a proxy ask for a login"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cio_assets.reverse_etl.rules import OUTCOMES
+from cio_assets.reverse_etl.operations.rules import OUTCOMES
 
 
 def table_of_outcomes() -> str:

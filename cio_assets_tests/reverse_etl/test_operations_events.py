@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cio_assets.reverse_etl.operations import operations_sql
-from cio_assets.reverse_etl.ulid import ALPHABET
+from cio_assets.reverse_etl.operations.ulid import ALPHABET
 from cio_assets_tests.reverse_etl.written import connection, described, one, sync_of, written
 
 BASE = "'u_1' AS person_id, 'bought' AS event_name"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from cio_assets.reverse_etl.columns import Column
-from cio_assets.reverse_etl.rules import OUTCOMES, Reason
+from cio_assets.reverse_etl.operations.columns import Column
+from cio_assets.reverse_etl.operations.rules import OUTCOMES, Reason
 
 
 def test_every_reason_has_its_outcome() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cio_assets.reverse_etl.ulid import ALPHABET, is_ulid, ulid_of
+from cio_assets.reverse_etl.operations.ulid import ALPHABET, is_ulid, ulid_of
 from cio_assets_tests.reverse_etl.written import connection
 
 

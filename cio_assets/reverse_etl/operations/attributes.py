@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cio_assets.customerio import limits
-from cio_assets.reverse_etl.columns import INTEGERS, Column
-from cio_assets.reverse_etl.identities import Layers
-from cio_assets.reverse_etl.rules import Check, Reason
-from cio_assets.reverse_etl.values import Value, moment_of, value_of
+from cio_assets.reverse_etl.operations.columns import INTEGERS, Column
+from cio_assets.reverse_etl.operations.identities import Layers
+from cio_assets.reverse_etl.operations.rules import Check, Reason
+from cio_assets.reverse_etl.operations.values import Value, moment_of, value_of
 from cio_assets.warehouse.database import literal
 
 

@@ -10,26 +10,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from cio_assets.reverse_etl.columns import Column, Columns
-from cio_assets.reverse_etl.identities import Layers, as_key, one_json, person_of
-from cio_assets.reverse_etl.kinds_events import events_sql
-from cio_assets.reverse_etl.kinds_objects import objects, relationships
-from cio_assets.reverse_etl.kinds_people import NEVER_REMOVED, devices, persons
-from cio_assets.reverse_etl.kinds_requests import merges, removals, segment_members
 from cio_assets.reverse_etl.model import Gone, Kind, Sync
-from cio_assets.reverse_etl.needed import attribute_columns, missing_columns
-from cio_assets.reverse_etl.plan import Plan, built, stacked
-from cio_assets.reverse_etl.values import moment_of
+from cio_assets.reverse_etl.operations.columns import Column, Columns
+from cio_assets.reverse_etl.operations.identities import Layers, as_key, one_json, person_of
+from cio_assets.reverse_etl.operations.kinds_events import events_sql
+from cio_assets.reverse_etl.operations.kinds_objects import objects, relationships
+from cio_assets.reverse_etl.operations.kinds_people import NEVER_REMOVED, devices, persons
+from cio_assets.reverse_etl.operations.kinds_requests import merges, removals, segment_members
+from cio_assets.reverse_etl.operations.plan import Plan, built, stacked
+from cio_assets.reverse_etl.operations.values import moment_of
 from cio_assets.warehouse.database import literal, quoted
-
-__all__ = [
-    "attribute_columns",
-    "gone_sql",
-    "identifier_keys_sql",
-    "missing_columns",
-    "operations_sql",
-    "window_sql",
-]
 
 
 def operations_sql(sync: Sync, columns: Mapping[str, str], relation: str) -> str:

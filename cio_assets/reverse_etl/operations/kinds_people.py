@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Final
 
 from cio_assets.customerio import limits
-from cio_assets.reverse_etl.attributes import (
+from cio_assets.reverse_etl.model import Mode, Sync
+from cio_assets.reverse_etl.operations.attributes import (
     Attribute,
     attribute,
     checks,
@@ -16,12 +17,11 @@ from cio_assets.reverse_etl.attributes import (
     not_representable,
     text_attribute,
 )
-from cio_assets.reverse_etl.columns import Column, Columns
-from cio_assets.reverse_etl.identities import Identity, Layers, Part, as_key, person_of
-from cio_assets.reverse_etl.model import Mode, Sync
-from cio_assets.reverse_etl.plan import ATTRIBUTES, Plan
-from cio_assets.reverse_etl.rules import Check, Reason
-from cio_assets.reverse_etl.values import Value, not_json, trimmed
+from cio_assets.reverse_etl.operations.columns import Column, Columns
+from cio_assets.reverse_etl.operations.identities import Identity, Layers, Part, as_key, person_of
+from cio_assets.reverse_etl.operations.plan import ATTRIBUTES, Plan
+from cio_assets.reverse_etl.operations.rules import Check, Reason
+from cio_assets.reverse_etl.operations.values import Value, not_json, trimmed
 
 PREFERENCES: Final = "cio_subscription_preferences"
 _WRITTEN_AS_IDENTIFIER = ("id", "email", "phone")

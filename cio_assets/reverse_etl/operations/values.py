@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from cio_assets.reverse_etl.columns import BIG_INTEGERS, FLOATS, INSTANTS, INTEGERS, TIMES, Column
+from cio_assets.reverse_etl.operations.columns import BIG_INTEGERS, FLOATS, INSTANTS, INTEGERS, TIMES, Column
 from cio_assets.warehouse.database import literal
 
 SECONDS_LIMIT = 9_999_999_999

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cio_assets.customerio import limits
-from cio_assets.reverse_etl.columns import Columns
-from cio_assets.reverse_etl.identities import Layers
-from cio_assets.reverse_etl.rules import Check, Reason, explained, first_broken
-from cio_assets.reverse_etl.values import plain_json
+from cio_assets.reverse_etl.operations.columns import Columns
+from cio_assets.reverse_etl.operations.identities import Layers
+from cio_assets.reverse_etl.operations.rules import Check, Reason, explained, first_broken
+from cio_assets.reverse_etl.operations.values import plain_json
 from cio_assets.warehouse.database import literal
 
 ATTRIBUTES = "attributes"

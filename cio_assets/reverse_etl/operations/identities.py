@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cio_assets.customerio import limits
-from cio_assets.reverse_etl.columns import Column, Columns
-from cio_assets.reverse_etl.rules import Check, Reason
-from cio_assets.reverse_etl.values import name_of
+from cio_assets.reverse_etl.operations.columns import Column, Columns
+from cio_assets.reverse_etl.operations.rules import Check, Reason
+from cio_assets.reverse_etl.operations.values import name_of
 
 _WORDS = "('null', 'none', 'nan', 'undefined', '<na>')"
 _EMAIL = r"'[^@\s\p{Z}\p{Cc}]+@[^@\s\p{Z}\p{Cc}]+'"

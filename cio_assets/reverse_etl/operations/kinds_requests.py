@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cio_assets.reverse_etl.columns import Columns
-from cio_assets.reverse_etl.identities import Layers, as_key, person_of
 from cio_assets.reverse_etl.model import Sync
-from cio_assets.reverse_etl.plan import Plan, stacked
-from cio_assets.reverse_etl.rules import Check, Reason
+from cio_assets.reverse_etl.operations.columns import Columns
+from cio_assets.reverse_etl.operations.identities import Layers, as_key, person_of
+from cio_assets.reverse_etl.operations.plan import Plan, stacked
+from cio_assets.reverse_etl.operations.rules import Check, Reason
 
 MERGE_IDENTIFIERS = ("id", "email", "cio_id")
 _ACTIONS = "('delete', 'suppress', 'unsuppress')"

@@ -6,12 +6,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from cio_assets.customerio import limits
-from cio_assets.reverse_etl.columns import Column, Columns
-from cio_assets.reverse_etl.kinds_events import event_attribute_columns
-from cio_assets.reverse_etl.kinds_objects import object_attribute_columns
-from cio_assets.reverse_etl.kinds_people import RESERVED_NAMES, device_attribute_columns, person_attribute_columns
-from cio_assets.reverse_etl.kinds_requests import merge_columns
 from cio_assets.reverse_etl.model import IDENTIFIERS, Gone, Kind, Sync
+from cio_assets.reverse_etl.operations.columns import Column, Columns
+from cio_assets.reverse_etl.operations.kinds_events import event_attribute_columns
+from cio_assets.reverse_etl.operations.kinds_objects import object_attribute_columns
+from cio_assets.reverse_etl.operations.kinds_people import (
+    RESERVED_NAMES,
+    device_attribute_columns,
+    person_attribute_columns,
+)
+from cio_assets.reverse_etl.operations.kinds_requests import merge_columns
 
 _NEEDED: Mapping[Kind, tuple[str, ...]] = {
     Kind.EVENTS: ("event_name",),

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from cio_assets.customerio import limits
-from cio_assets.reverse_etl.attributes import (
+from cio_assets.reverse_etl.model import Sync
+from cio_assets.reverse_etl.operations.attributes import (
     Attribute,
     attribute,
     checks,
@@ -15,13 +16,12 @@ from cio_assets.reverse_etl.attributes import (
     not_representable,
     text_attribute,
 )
-from cio_assets.reverse_etl.columns import Column, Columns
-from cio_assets.reverse_etl.identities import Part, person_of
-from cio_assets.reverse_etl.model import Sync
-from cio_assets.reverse_etl.plan import ATTRIBUTES, Plan, broken, results, source_row, stacked
-from cio_assets.reverse_etl.rules import Check, Reason, first_broken
-from cio_assets.reverse_etl.ulid import LENGTH, is_ulid, ulid_of
-from cio_assets.reverse_etl.values import name_of
+from cio_assets.reverse_etl.operations.columns import Column, Columns
+from cio_assets.reverse_etl.operations.identities import Part, person_of
+from cio_assets.reverse_etl.operations.plan import ATTRIBUTES, Plan, broken, results, source_row, stacked
+from cio_assets.reverse_etl.operations.rules import Check, Reason, first_broken
+from cio_assets.reverse_etl.operations.ulid import LENGTH, is_ulid, ulid_of
+from cio_assets.reverse_etl.operations.values import name_of
 
 EVENT_COLUMNS: Final = ("event_name", "event_id", "timestamp", "event_type")
 _TEXTS = frozenset({"recipient", "from_address", "reply_to", "path", "referrer", "search", "title", "url"})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cio_assets.customerio import limits
-from cio_assets.reverse_etl.attributes import attribute, checks, joined
-from cio_assets.reverse_etl.columns import Column, Columns
-from cio_assets.reverse_etl.identities import as_key, object_of, person_of
 from cio_assets.reverse_etl.model import Sync
-from cio_assets.reverse_etl.plan import ATTRIBUTES, Plan
+from cio_assets.reverse_etl.operations.attributes import attribute, checks, joined
+from cio_assets.reverse_etl.operations.columns import Column, Columns
+from cio_assets.reverse_etl.operations.identities import as_key, object_of, person_of
+from cio_assets.reverse_etl.operations.plan import ATTRIBUTES, Plan
 
 OBJECT_COLUMNS = ("object_type_id", "object_id", "cio_object_id")
 

@@ -147,13 +147,12 @@ def _pushed(results: Sequence[SyncResult], *, dry_run: bool) -> Grid:
 
 def list_rejects(settings: Settings, names: Sequence[str], *, rows: bool) -> None:
     """Print the rejected rows, counted by sync and reason, or each as a JSON line."""
-    syncs = selected_syncs(settings, names)
     prepare_home(settings)
     if rows:
-        for row in rejected_rows(settings, syncs):
+        for row in rejected_rows(settings, names):
             print(orjson.dumps(row).decode())
         return
-    counts = rejected_counts(settings, syncs)
+    counts = rejected_counts(settings, names)
     if not counts:
         _console().print("No row is rejected.")
         return
@@ -172,7 +171,15 @@ def retry_rejects(settings: Settings, names: Sequence[str]) -> bool:
     """Push again the syncs that have rejected rows; whether any failed."""
     syncs: list[Sync] = selected_syncs(settings, names)
     prepare_home(settings)
-    rejected = {row[0] for row in rejected_counts(settings, syncs)}
+    rejected = {row[0] for row in rejected_counts(settings, names)}
+    own = sorted(rejected - {sync.name for sync in syncs})
+    if own:
+        _console().print(
+            f"{', '.join(own)}: pushed by assets of your own; materialize them with the run config "
+            "resources: {customerio_track: {config: {retry_rejected: true}}}.",
+            markup=False,
+            soft_wrap=True,
+        )
     chosen = [sync.name for sync in syncs if sync.name in rejected]
     if not chosen:
         _console().print("No row is rejected.")

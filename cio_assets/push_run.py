@@ -89,30 +89,30 @@ def _succeeded(sync: Sync, result: dg.ExecuteInProcessResult) -> SyncResult:
     )
 
 
-def rejected_counts(settings: Settings, syncs: Sequence[Sync]) -> list[tuple]:
-    """The rejected rows of these syncs, counted: sync, reason, field, found by, rows, one of the messages."""
+def rejected_counts(settings: Settings, names: Sequence[str]) -> list[tuple]:
+    """The rejected rows of these syncs (none: all), counted: sync, reason, field, found by, rows, one message."""
     return _rejected(
         settings,
-        syncs,
+        names,
         "SELECT sync, reason, coalesce(field, ''), found_by, count(*), coalesce(any_value(message), '')",
         "GROUP BY ALL ORDER BY sync, count(*) DESC, reason",
     )
 
 
-def rejected_rows(settings: Settings, syncs: Sequence[Sync]) -> list[dict[str, Any]]:
-    """The rejected rows of these syncs, whole: personal data."""
-    names = ("sync", "key", "row", "reason", "field", "message", "found_by", "run", "time")
-    rows = _rejected(settings, syncs, f"SELECT {', '.join(names)}", "ORDER BY sync, key")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+def rejected_rows(settings: Settings, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The rejected rows of these syncs (none: all), whole: personal data."""
+    columns = ("sync", "key", "row", "reason", "field", "message", "found_by", "run", "time")
+    rows = _rejected(settings, names, f"SELECT {', '.join(columns)}", "ORDER BY sync, key")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _rejected(settings: Settings, syncs: Sequence[Sync], select: str, rest: str) -> list[tuple]:
+def _rejected(settings: Settings, names: Sequence[str], select: str, rest: str) -> list[tuple]:
     warehouse = make_warehouse(settings)
     with warehouse.attached() as con:
         if not state.rejected_exists(warehouse, con):
             return []
-        names = ", ".join(literal(sync.name) for sync in syncs)
-        return con.execute(f"{select} FROM {state.rejected_table()} WHERE sync IN ({names}) {rest}").fetchall()
+        chosen = f"WHERE sync IN ({', '.join(map(literal, names))})" if names else ""
+        return con.execute(f"{select} FROM {state.rejected_table()} {chosen} {rest}").fetchall()
 
 
 def present(settings: Settings, syncs: Sequence[Sync]) -> list[Sync]:

@@ -230,6 +230,8 @@ class TrackClient:
             ) from None
         if 200 <= reply.status < 300 or reply.status in _ABOUT_THE_CONTENT:
             return reply
+        if segment_id and reply.status == 404 and error_text(reply.content):
+            return reply  # said by the API: the segment is gone, which is no fault of the URL
         error = refusal(reply, request, self._account, self._private(body))
         raise error or CustomerioError(f"{request.shown}: {reply.status}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -95,6 +97,8 @@ class TrackIOManager(dg.IOManager):
         for change in result.definition_changes:
             context.log.info(f"{sync.name}: its definition has changed: {change}")
         if result.status == "inactive":
+            if not isinstance(obj, Described):
+                raise dg.Failure(f"{sync.name}: the table that the asset returned is not in the warehouse.")
             context.log.info(f"{sync.name}: inactive, {sync.source} is not in the warehouse")
         if result.rejected:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in result.rejected.most_common())
@@ -119,6 +123,7 @@ def push_metadata(sync: Sync, result: PushResult) -> dict[str, Any]:
         "accepted": result.accepted,
         "removed": result.removed,
         "rejected": result.rejected.total(),
+        "removals_refused": result.removals_refused,
         "rejected_by_reason": dg.MetadataValue.json(dict(result.rejected)),
         "requests": result.requests,
         "retries": result.retries,
@@ -156,8 +161,7 @@ def track_io_manager(
 
 def _sync_of(context: dg.OutputContext) -> Sync:
     given: Mapping[str, Any] = (context.definition_metadata or {}).get(SYNC_METADATA) or {}
-    *prefix, name = context.asset_key.path
-    own = "__".join([*(part for part in prefix if part != "track"), name]).lower()
+    own = own_name(context.asset_key)
     try:
         return Sync(**{"kind": Kind.PERSONS, **given, "name": own, "source": f"returned_by.{own}"})
     except ValidationError as error:
@@ -168,6 +172,19 @@ def _sync_of(context: dg.OutputContext) -> Sync:
         raise dg.Failure(
             f"{context.asset_key.to_user_string()}: its metadata {SYNC_METADATA!r} is not a sync: {problems}"
         ) from None
+
+
+OWN = "asset__"
+"""What the names of assets' own syncs begin with: their state must never be that of a sync of the settings."""
+
+
+def own_name(key: dg.AssetKey) -> str:
+    """The sync's name of an asset that is none of the settings' syncs; different keys have different names."""
+    path = "__".join(key.path)
+    plain = re.sub(r"[^a-z0-9_]", "_", path.lower())
+    if plain != path or len(path) > 40 or any("__" in part for part in key.path):
+        plain = f"{plain[:31]}_{hashlib.sha256(key.to_user_string().encode()).hexdigest()[:8]}"
+    return OWN + plain
 
 
 def _teller(context: dg.OutputContext, sync: Sync) -> Callable[[int], None]:

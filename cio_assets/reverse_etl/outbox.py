@@ -25,7 +25,9 @@ from cio_assets.customerio.track_client import Batch, OperationRefusal
 
 FORMAT = 1
 """Of the files; an outbox of another format is left alone."""
-KEYS = pa.schema([("key", pa.string()), ("hash", pa.int64())])
+ROWS_AT_ONCE = 4096
+"""Rows of one Arrow batch: with the longest operations 130 MB."""
+KEYS = pa.schema([("key", pa.string()), ("hash", pa.int64()), ("also", pa.string())])
 REJECTED = pa.schema(
     [("key", pa.string()), ("row", pa.string()), ("reason", pa.string()), ("field", pa.string()),
      ("message", pa.string()), ("found_by", pa.string()), ("hash", pa.int64())]
@@ -90,11 +92,12 @@ class _LaneWriter:
         self.count = 0
         self.bytes = 0
 
-    def add(self, keys: pa.Array, hashes: pa.Array, operations: pa.Array) -> None:
-        lengths, data = _texts(operations)
+    def add(self, rows: pa.RecordBatch) -> None:
+        lengths, data = _texts(rows.column("operation"))
         self._operations.write(data)
         self._lengths.write(lengths.tobytes())
-        self._keys.write(pa.record_batch([keys.cast(pa.string()), hashes.cast(pa.int64())], schema=KEYS))
+        columns = [rows.column(field.name).cast(field.type) for field in KEYS]
+        self._keys.write(pa.record_batch(columns, schema=KEYS))
         self.count += len(lengths)
         self.bytes += len(data)
 
@@ -114,7 +117,7 @@ def _texts(array: pa.Array) -> tuple[np.ndarray, memoryview]:
 
 
 class Outbox:
-    """One push's operations. Write with `add` and `add_rejected`, then `seal`; then `parcels` and `answered_by`."""
+    """One push's operations. Write with `add` and `add_rejected`, then `seal`; then `parcels` and `answered`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -131,11 +134,11 @@ class Outbox:
         folder.mkdir(parents=True, mode=0o700)
         return cls(folder)
 
-    def add(self, lane: Lane, keys: pa.Array, hashes: pa.Array, operations: pa.Array) -> None:
-        """Append operations: texts that end with a comma."""
+    def add(self, lane: Lane, rows: pa.RecordBatch) -> None:
+        """Append operations: rows with `operation` (text that ends with a comma) and the columns of KEYS."""
         if lane not in self._writers:
             self._writers[lane] = _LaneWriter(self.folder, lane)
-        self._writers[lane].add(keys, hashes, operations)
+        self._writers[lane].add(rows)
 
     def add_rejected(self, rows: pa.RecordBatch) -> None:
         """Append rows of the schema REJECTED."""
@@ -155,12 +158,14 @@ class Outbox:
         unfinished.rename(self.folder / "manifest")
 
     def manifest(self) -> dict[str, Any] | None:
-        """What `seal` was given; None where it was never reached."""
+        """What `seal` was given; None where it was never reached. Raises ValueError for files of another format."""
         try:
             manifest = json.loads((self.folder / "manifest").read_text())
         except (OSError, ValueError):
             return None
-        return manifest if manifest.get("format") == FORMAT else None
+        if manifest.get("format") != FORMAT:
+            raise ValueError(f"an outbox of format {manifest.get('format')}")
+        return manifest
 
     def lanes(self) -> list[Lane]:
         """The lanes that hold anything, in the order of sending."""
@@ -202,7 +207,8 @@ class Outbox:
         On disk at most a second later; thread-safe.
         """
         refused = [[first + one.index, one.reason, one.field, one.message] for one in refusals]
-        line = json.dumps([lane, first, first + count, refused]).encode() + b"\n"
+        # The first line break ends what a full disk may have cut.
+        line = b"\n" + json.dumps([lane, first, first + count, refused]).encode() + b"\n"
         with self._journal_lock:
             if self._journal < 0:
                 self._journal = os.open(self.folder / "journal", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -212,13 +218,16 @@ class Outbox:
                 self._synced_at = time.monotonic()
 
     def read_answers(self) -> dict[Lane, Answered]:
-        """What was answered so far, per lane. A last line that was cut off counts as not answered."""
+        """What was answered so far, per lane. A line that was cut off counts as not answered."""
         answers = {lane: Answered(np.zeros(self.count(lane), bool), {}) for lane in self.lanes()}
         if Lane.FORGET in answers:
             answers[Lane.FORGET].accepted[:] = True
         path = self.folder / "journal"
-        for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
-            lane, first, end, refused = json.loads(line)
+        for line in path.read_bytes().split(b"\n") if path.exists() else []:
+            try:
+                lane, first, end, refused = json.loads(line)
+            except ValueError:  # the last line, or one that a full disk cut: as if it had not been answered
+                continue
             answer = answers[Lane(lane)]
             answer.accepted[first:end] = True
             for place, reason, field, message in refused:

@@ -56,6 +56,7 @@ class PushResult:
     accepted: int = 0
     removed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    removals_refused: int = 0
     requests: int = 0
     retries: int = 0
     bytes: int = 0
@@ -94,8 +95,7 @@ def push(
     with turn(outbox_dir / f"{sync.name}.lock"), warehouse.scratch_connection(MEMORY) as con:
         recovered = settle(con, warehouse, Outbox(folder), sink) if folder.exists() and not options.dry_run else None
         relation = stage_frame(con, rows) or (rows if isinstance(rows, Relation) else Relation(rows))
-        outbox = None if options.dry_run else Outbox.create(folder)
-        prepared = _prepared(con, warehouse, sync, relation, outbox, target, options, window)
+        outbox, prepared = _prepared(con, warehouse, sync, relation, folder, target, options, window)
         if prepared is None or outbox is None or target is None:
             if outbox:
                 outbox.remove()
@@ -120,6 +120,7 @@ def push(
         accepted=settled.accepted,
         removed=settled.removed,
         rejected=prepared.rejected + settled.refused,
+        removals_refused=settled.removals_refused.total(),
         requests=usage[0],
         retries=usage[1],
         bytes=usage[2],
@@ -129,25 +130,45 @@ def push(
     )
 
 
+_SLICES = (1, 16, 128)
+"""Parts into which the rows are cut, one after the other tried: with very wide rows 2048 at once fill the memory."""
+
+
 def _prepared(
     con: duckdb.DuckDBPyConnection,
     warehouse: Warehouse,
     sync: Sync,
     relation: Relation,
-    outbox: Outbox | None,
+    folder: Path,
     target: Target | None,
     options: Options,
     window: tuple[datetime, datetime] | None,
-) -> Prepared | None:
-    try:
-        with warehouse.attached(con):
-            return prepare(con, warehouse, sync, relation, outbox, target and target.name, options, window)
-    except duckdb.Error as error:
-        # Its messages quote values.
-        raise PushError(
-            f"{sync.name}: comparing the rows failed with {type(error).__name__}; nothing was sent. See that the disk "
-            "of DAGSTER_HOME has room; if it has, this is a bug."
-        ) from None
+) -> tuple[Outbox | None, Prepared | None]:
+    for slices in _SLICES:
+        outbox = None if options.dry_run else Outbox.create(folder)
+        try:
+            with warehouse.transaction(con):
+                name = target and target.name
+                prepared = prepare(con, warehouse, sync, relation, outbox, name, options, window=window, slices=slices)
+                return outbox, prepared
+        except duckdb.OutOfMemoryException:
+            if slices == _SLICES[-1]:
+                raise PushError(
+                    f"{sync.name}: its rows do not fit into {MEMORY}, even a few at a time; nothing was sent. Choose "
+                    "fewer columns with `columns`."
+                ) from None
+        except duckdb.Error as error:
+            # Its messages quote values.
+            raise PushError(
+                f"{sync.name}: comparing the rows failed with {type(error).__name__}; nothing was sent. See that the "
+                "disk of DAGSTER_HOME has room; if it has, this is a bug."
+            ) from None
+        except OSError as error:
+            raise PushError(
+                f"{sync.name}: DAGSTER_HOME/outbox cannot be written ({error.strerror}); nothing was sent. See that "
+                "its disk has room."
+            ) from None
+    raise AssertionError("unreachable: the last of the slices raises")
 
 
 def _unsent(prepared: Prepared | None, con: duckdb.DuckDBPyConnection, seconds: float) -> PushResult:
@@ -190,7 +211,8 @@ def _send(
         done = settled.accepted + settled.removed
         raise PushError(
             f"{sync.name}: {error} Of {waiting:,} operations {done:,} were accepted and are noted, "
-            f"{settled.refused.total():,} were refused (reverse_etl.rejected); the next push sends the rest."
+            f"{(settled.refused + settled.removals_refused).total():,} were refused (reverse_etl.rejected); the next push "
+            "sends the rest."
         ) from error
     except BaseException:
         _settled(con, warehouse, outbox, sink)

@@ -28,6 +28,7 @@ class Settled:
     accepted: int = 0
     removed: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    removals_refused: Counter[str] = field(default_factory=Counter)
 
 
 def settle(
@@ -37,7 +38,13 @@ def settle(
 
     The sink is written first: should it fail, the outbox stays and the next push settles it.
     """
-    manifest = outbox.manifest()
+    try:
+        manifest = outbox.manifest()
+    except ValueError as error:
+        raise PushError(
+            f"DAGSTER_HOME/outbox/{outbox.folder.name} was left by another version of cio-assets ({error}): let that "
+            "version push this sync once, or remove the folder (what it sent is then sent again)."
+        ) from None
     if manifest is None:
         outbox.remove()
         return None
@@ -50,15 +57,23 @@ def settle(
             settled.removed += 0 if lane is Lane.FORGET else count
         else:
             settled.accepted += count
-        settled.refused.update(refusal.reason for refusal in answer.refused.values())
-    if sink:
-        sink.write(sync, run, moment, _lines(outbox, answers, sync, run, moment))
+        told = settled.removals_refused if lane.removes else settled.refused
+        told.update(refusal.reason for refusal in answer.refused.values())
     try:
         _load(con, "_accepted", KEYS, _accepted(outbox, answers, removes=False))
         _load(con, "_removed", KEYS, _accepted(outbox, answers, removes=True))
+        _load(con, "_unanswered", KEYS, _unanswered(outbox, answers))
         _load(con, "_rejected", REJECTED, _rejected(outbox, answers))
         standing = outbox.keys(Lane.STANDING) if Lane.STANDING in answers else []
         _load(con, "_standing", KEYS, standing)
+        if sink:
+            _find_fresh(con, warehouse, sync)
+            sink.write(sync, run, moment, _lines(con, sync, run, moment))
+        answered = any(answer.accepted.any() or answer.refused for lane, answer in answers.items() if lane.sends)
+        if manifest["reset"] and not answered:
+            # Another workspace that never answered (a wrong site id): what is known of the right one stays.
+            outbox.remove()
+            return settled
         with warehouse.transaction(con):
             state.create(con, sync)
             _write(con, manifest, run, moment, complete=_is_complete(answers))
@@ -88,16 +103,24 @@ def _write(con: duckdb.DuckDBPyConnection, manifest: Mapping, run: str, moment: 
         con.execute(f"DELETE FROM {rejected} WHERE sync = ?", [sync])
     for told in ("_accepted", "_removed"):
         con.execute(f"DELETE FROM {keys} AS t WHERE EXISTS (SELECT 1 FROM temp.{told} AS a WHERE a.key = t.key)")
-    con.execute(f"INSERT INTO {keys} SELECT key, hash FROM temp._accepted")
+    con.execute(f"INSERT INTO {keys} SELECT key, hash, also FROM temp._accepted")
+    # An operation without an answer may have been applied: whatever the source says next differs from what is known.
+    con.execute(
+        f"UPDATE {keys} AS t SET hash = NULL WHERE EXISTS (SELECT 1 FROM temp._unanswered a WHERE a.key = t.key)"
+    )
     # What was looked at leaves the table, to come back where it still is rejected. Of a whole source that is
     # everything, but what the service refused and has not changed since: it was not sent again.
     looked_at = "EXISTS (SELECT 1 FROM temp._accepted a WHERE a.key = t.key)"
     looked_at += " OR EXISTS (SELECT 1 FROM temp._removed a WHERE a.key = t.key)"
-    looked_at += " OR EXISTS (SELECT 1 FROM temp._rejected a WHERE a.key = t.key)"
+    stands = "EXISTS (SELECT 1 FROM temp._standing s WHERE s.key = t.key)"
+    # Another row of the same key may be rejected by our checks: that says nothing of what the service refused.
+    looked_at += (
+        f" OR (EXISTS (SELECT 1 FROM temp._rejected a WHERE a.key = t.key) AND (found_by = 'check' OR NOT {stands}))"
+    )
     if manifest["whole"]:
         looked_at += " OR t.found_by = 'check'"
     if manifest["whole"] and complete:
-        looked_at += " OR NOT EXISTS (SELECT 1 FROM temp._standing s WHERE s.key = t.key)"
+        looked_at += f" OR NOT {stands}"
     con.execute(f"DELETE FROM {rejected} AS t WHERE t.sync = ? AND ({looked_at})", [sync])
     con.execute(
         f"""INSERT INTO {rejected} BY NAME
@@ -151,9 +174,30 @@ def _refusals(outbox: Outbox, lane: Lane, answer: Answered, places: list[int]) -
     return pa.record_batch([pa.array(columns[name], REJECTED.field(name).type) for name in REJECTED.names], REJECTED)
 
 
-def _lines(outbox: Outbox, answers: Mapping[Lane, Answered], sync: str, run: str, moment: datetime) -> Iterator[bytes]:
-    for rows in _rejected(outbox, answers):
+def _find_fresh(con: duckdb.DuckDBPyConnection, warehouse: Warehouse, sync: str) -> None:
+    """Make `_fresh`: the rejected rows that were not rejected before for the same reason."""
+    with warehouse.attached(con):
+        known = "false"
+        if state.rejected_exists(warehouse, con):
+            known = f"""EXISTS (SELECT 1 FROM {state.rejected_table()} t WHERE t.sync = ? AND t.key = r.key
+                        AND t.reason = r.reason AND t.row IS NOT DISTINCT FROM r.row)"""
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE _fresh AS SELECT * FROM temp._rejected r WHERE NOT {known}",
+            [sync] if "?" in known else [],
+        )
+
+
+def _lines(con: duckdb.DuckDBPyConnection, sync: str, run: str, moment: datetime) -> Iterator[bytes]:
+    for rows in con.execute("SELECT * FROM temp._fresh").to_arrow_reader(_ROWS_AT_ONCE):
         for row in rows.to_pylist():
             known = {name: row[name] for name in ("key", "reason", "field", "message", "found_by")}
             content = orjson.Fragment(row["row"]) if row["row"] else None
             yield orjson.dumps({"sync": sync, **known, "row": content, "run": run, "time": moment}) + b"\n"
+
+
+def _unanswered(outbox: Outbox, answers: Mapping[Lane, Answered]) -> Iterator[pa.RecordBatch]:
+    for lane, answer in answers.items():
+        if lane.sends:
+            left = ~answer.accepted
+            left[list(answer.refused)] = False
+            yield from outbox.keys(lane, left)

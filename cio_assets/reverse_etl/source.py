@@ -40,7 +40,8 @@ def stage_frame(con: duckdb.DuckDBPyConnection, rows: Any) -> Relation | None:
     try:
         with _registered(con, _arrow(rows)):
             con.execute("CREATE OR REPLACE TEMP TABLE pushed_rows AS SELECT * FROM temp.main.frame")
-    except (pa.ArrowException, duckdb.Error) as error:
+    # ValueError: text that is no Unicode, columns of the same name.
+    except (pa.ArrowException, duckdb.Error, ValueError) as error:
         raise PushError(f"The rows cannot be read ({frame_fault(error)}): give every column one type.") from None
     return Relation(_STAGED)
 
@@ -50,15 +51,19 @@ def open_rows(con: duckdb.DuckDBPyConnection, warehouse: Warehouse, source: Rela
 
     A view or a SELECT is read once, into a temporary table: what is checked is then what is sent.
     """
-    sql = source.sql.strip().rstrip(";")
+    sql = source.sql.strip()
     if sql != _STAGED:
-        named = re.fullmatch(r'"?(\w+)"?\."?(\w+)"?', sql)
-        if named and not warehouse.columns(con, named[2], named[1]):
-            return None
-        if named and _is_table(con, named[1], named[2]):
-            sql = f"{ATTACHED}.{quoted(named[1])}.{quoted(named[2])}"
+        named = re.fullmatch(r'(\w+|"[^"]+")\.(\w+|"[^"]+")', sql)
+        if named:
+            schema, name = (part.strip('"') for part in named.groups())
+            if not warehouse.columns(con, name, schema):
+                return None
+            sql = f"{ATTACHED}.{quoted(schema)}.{quoted(name)}"
+            if not _is_table(con, schema, name):
+                _stage_query(con, f"SELECT * FROM {sql}")
+                sql = _STAGED
         else:
-            _stage_query(con, f"SELECT * FROM {ATTACHED}.{quoted(named[1])}.{quoted(named[2])}" if named else sql)
+            _stage_query(con, source.query)
             sql = _STAGED
     columns = {name: type_ for name, type_, *_ in con.execute(f"DESCRIBE SELECT * FROM {sql}").fetchall()}
     (count,) = con.execute(f"SELECT count(*) FROM {sql}").fetchall()[0]
@@ -67,7 +72,7 @@ def open_rows(con: duckdb.DuckDBPyConnection, warehouse: Warehouse, source: Rela
 
 def _stage_query(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     try:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE pushed_rows AS SELECT * FROM ({sql})")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE pushed_rows AS {sql}")
     except duckdb.Error as error:
         raise PushError(f"The rows cannot be read: {sql_fault(error)}") from None
 

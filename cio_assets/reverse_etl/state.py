@@ -1,6 +1,7 @@
 """What Customer.io was last told, kept in the warehouse: per sync its keys and hashes, its definition, its cursor.
 
-Tables `_cio_push.<sync>` (key, hash) and `_cio_push._syncs`; refused rows stand in `reverse_etl.rejected`. SQL only.
+Tables `_cio_push.<sync>` (key, hash, other keys of the row) and `_cio_push._syncs`; refused rows stand in
+`reverse_etl.rejected`. SQL only.
 """
 
 from __future__ import annotations
@@ -89,12 +90,20 @@ def create(con: duckdb.DuckDBPyConnection, sync: str) -> None:
     con.execute(f"CREATE SCHEMA IF NOT EXISTS {ATTACHED}.{quoted(REJECTED_SCHEMA)}")
     con.execute(f"CREATE TABLE IF NOT EXISTS {_syncs()} ({_declared(_SYNCS_COLUMNS)})")
     con.execute(f"CREATE TABLE IF NOT EXISTS {rejected_table()} ({_declared(_REJECTED_COLUMNS)})")
-    con.execute(f"CREATE TABLE IF NOT EXISTS {keys_table(sync)} (key VARCHAR, hash BIGINT)")
+    con.execute(f"CREATE TABLE IF NOT EXISTS {keys_table(sync)} (key VARCHAR, hash BIGINT, also VARCHAR)")
 
 
 def rejected_exists(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> bool:
     """Whether any push has ended yet."""
     return bool(warehouse.columns(con, REJECTED, REJECTED_SCHEMA))
+
+
+def has_rejected(warehouse: Warehouse, con: duckdb.DuckDBPyConnection, sync: str) -> bool:
+    """Whether rows of the sync are rejected at present."""
+    if not rejected_exists(warehouse, con):
+        return False
+    found = con.execute(f"SELECT count(*) FROM {rejected_table()} WHERE sync = ?", [sync]).fetchall()
+    return found[0][0] > 0
 
 
 def _syncs() -> str:

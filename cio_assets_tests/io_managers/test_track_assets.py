@@ -62,7 +62,7 @@ def test_an_asset_of_ones_own(settings: Settings, box: sandbox.Sandbox, form: st
         return (forms | {"sql": Relation("SELECT * FROM marts.scores"), "text": "marts.scores"})[form]
 
     said = metadata(materialize(settings, scores))
-    assert (said["sync"], said["status"]) == ("marketing__scores", "pushed")
+    assert (said["sync"], said["status"]) == ("asset__marketing__scores", "pushed")
     assert (said["rows"], said["accepted"], said["rejected"], said["requests"]) == (3, 2, 1, 1)
     assert said["rejected_by_reason"] == {"identifier_missing": 1}
     assert said["bytes_sent"] > 100

@@ -9,7 +9,7 @@ import pytest
 from cio_assets.reverse_etl.model import BUILT_IN
 from cio_assets.reverse_etl.operations import (
     attribute_columns,
-    identifier_keys_sql,
+    has_time,
     missing_columns,
     operations_sql,
     window_sql,
@@ -99,19 +99,6 @@ def test_which_columns_become_attributes(kind: str, expected: tuple[str, ...]) -
     assert sorted(attribute_columns(sync_of(kind), dict.fromkeys(names, TEXT))) == sorted(expected)
 
 
-def test_all_identifiers_of_everybody() -> None:
-    relation = """(SELECT * FROM (VALUES (' u_1 ', 'Ann@B', NULL, 7.0::DOUBLE), (NULL, 'ann@b', '+491', NULL),
-                   ('null', 'bad', '1', 1.5), (NULL, NULL, NULL, NULL)) AS t(id, email, phone, cio_id))"""
-    with connection() as con:
-        sql = identifier_keys_sql(sync_of("persons"), described(con, relation), relation)
-        keys = {key for (key,) in con.execute(sql or "").fetchall()}
-        assert len(con.execute(sql or "").fetchall()) == len(keys)
-        operations = written_from(con, sync_of("persons"), relation)
-    assert keys == {'{"id":"u_1"}', '{"email":"ann@b"}', '{"phone":"+491"}', '{"cio_id":"7"}'}
-    assert {row.key for row in operations if row.reason is None} <= keys
-    assert identifier_keys_sql(sync_of("objects"), {"object_id": TEXT}, relation) is None
-
-
 @pytest.mark.parametrize(
     "type_", ["TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "DATE", "BIGINT", "DOUBLE", "VARCHAR", "JSON"]
 )
@@ -134,6 +121,39 @@ def test_the_events_of_a_day(type_: str) -> None:
 def test_no_timestamp_is_in_no_window() -> None:
     window = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
     assert window_sql(sync_of("events"), {"person_id": TEXT}, *window) == "FALSE"
+    assert not has_time(sync_of("events"), {"person_id": TEXT})
+    assert has_time(sync_of("events"), {"Timestamp": TEXT})
+    assert not has_time(sync_of("persons"), {"timestamp": TEXT})
+
+
+@pytest.mark.parametrize(
+    ("type_", "unreadable"),
+    [
+        ("TIMESTAMP", ["infinity", "-infinity", "1969-12-31 23:59:59.999999", "2286-11-20 17:46:40"]),
+        ("TIMESTAMP WITH TIME ZONE", ["infinity", "-infinity", "1969-12-31 23:59:59Z", "2286-11-20 17:46:40Z"]),
+        ("TIMESTAMP_NS", ["infinity", "1969-12-31"]),
+        ("DATE", ["infinity", "1969-12-31", "2286-11-21"]),
+        ("BIGINT", ["-1", "1767225600000"]),
+        ("DOUBLE", ["nan", "1.5", "-1"]),
+        ("VARCHAR", ["soon", "1767225600000", "null"]),
+        ("JSON", ["[1]", '"soon"']),
+        ("BOOLEAN", ["true"]),
+    ],
+)
+def test_events_whose_time_cannot_be_read_are_in_every_window(type_: str, unreadable: list[str]) -> None:
+    """Else nobody would be told of them: they are in none."""
+    window = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    last = [] if type_ in {"BOOLEAN", "JSON"} else ["9999999999" if type_ in {"BIGINT", "DOUBLE"} else "2262-01-01"]
+    values = ", ".join([*(f"CAST('{text}' AS {type_})" for text in [*unreadable, *last]), f"NULL::{type_}"])
+    with connection() as con:
+        con.execute(
+            f"""CREATE TABLE t AS SELECT 'u' AS person_id, 'e' AS event_name, unnest([{values}]) AS "timestamp" """
+        )
+        rows = f"(SELECT * FROM t WHERE {window_sql(sync_of('events'), described(con, 't'), *window)})"
+        found = written_from(con, sync_of("events"), rows)
+        everything = written_from(con, sync_of("events"), "t")
+    assert [row.reason for row in found] == ["timestamp_invalid"] * len(unreadable)
+    assert sum(row.reason is not None for row in everything) == len(unreadable)
 
 
 def test_the_cursor_is_handed_on_as_it_is() -> None:

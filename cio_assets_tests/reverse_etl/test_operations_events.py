@@ -97,14 +97,14 @@ def test_keywords_of_a_page_are_a_list_of_texts(value: str, good: bool) -> None:
     assert one("events", f"{BASE}, {value} AS keywords").reason is None
 
 
-def ids(select: str) -> list[str]:
-    rows = written("events", select)
+def ids(select: str, id_attributes: list[str] | None = None) -> list[str]:
+    rows = written("events", select, id_attributes=id_attributes)
     assert all(row.reason is None for row in rows)
     return [row.json["id"] for row in rows]
 
 
-def one_id(select: str) -> str:
-    (found,) = ids(f"SELECT {select}")
+def one_id(select: str, id_attributes: list[str] | None = None) -> str:
+    (found,) = ids(f"SELECT {select}", id_attributes)
     return found
 
 
@@ -145,6 +145,27 @@ def test_without_event_id_the_id_comes_from_all_that_is_sent() -> None:
         f"{base}, 'page' AS event_type",
     ]
     assert len({same, *(one_id(other) for other in others)}) == 1 + len(others)
+
+
+def test_a_new_column_makes_no_new_ids() -> None:
+    base = f'{BASE}, 5 AS "timestamp", 1 AS a, \'x\' AS "B"'
+    first = one_id(base)
+    assert first == one_id(base, ["B", "a"])
+    assert first == one_id(f"'new' AS aa, {base}, {{'n': 1}} AS later", ["a", "B"])
+    assert first == one_id(f"'new' AS aa, {base.replace('1 AS a', '1 AS A')}", ["a", "b", "B"][::2]), "spelt otherwise"
+    row = one("events", f"'new' AS aa, {base}", id_attributes=["a", "B"])
+    assert row.json["attributes"] == {"a": 1, "aa": "new", "B": "x"}, "yet it is sent"
+    assert first != one_id(base.replace("1 AS a", "2 AS a"), ["a", "B"])
+    # A column that went is as one that holds nothing.
+    assert one_id(f"{base}, NULL AS c") == first == one_id(base, ["a", "B", "c"])
+    assert one_id(base, []) == one_id(f'{BASE}, 5 AS "timestamp"')
+
+
+def test_a_new_column_makes_no_new_ids_without_a_time() -> None:
+    before = ids(f"SELECT {BASE}, i // 2 AS half FROM range(6) r(i)")
+    now = ids(f"SELECT {BASE}, i // 2 AS half, i AS aa FROM range(6) r(i)", ["half"])
+    assert before == now
+    assert len(set(now)) == 6
 
 
 def test_alike_rows_without_id_and_time_are_events_of_their_own() -> None:

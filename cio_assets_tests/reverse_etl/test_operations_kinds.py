@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from cio_assets_tests.reverse_etl.written import assert_valid, gone, one, written
+from cio_assets.reverse_etl.operations import operations_sql
+from cio_assets_tests.reverse_etl.written import (
+    assert_valid,
+    connection,
+    described,
+    gone,
+    one,
+    sync_of,
+    written,
+    written_from,
+)
 
 PERSON = {"type": "person", "identifiers": {"id": "u_1"}}
 RELATED = "'u_1' AS person_id, 1 AS object_type_id, 'acme' AS object_id"
@@ -213,14 +223,14 @@ def test_a_segment_is_a_positive_number(segment: str) -> None:
 def test_a_removal(action: str, sent: str) -> None:
     row = one("removals", f"'u_1' AS id, {action} AS action, 'gdpr' AS why")
     assert row.json == {**PERSON, "action": sent}
-    assert row.key == f'{{"action":"{sent}","person":{{"id":"u_1"}}}}'
+    assert row.key == '{"person":{"id":"u_1"}}'
     assert row.version is None
 
 
 def test_removals_that_cannot_be_sent() -> None:
     assert one("removals", "'u_1' AS id").json["action"] == "delete"
     row = one("removals", "'u_1' AS id, 'forget' AS action")
-    assert (row.reason, row.field, row.key) == ("action_invalid", "action", None)
+    assert (row.reason, row.field, row.key) == ("action_invalid", "action", '{"person":{"id":"u_1"}}')
     assert one("removals", "'' AS id").reason == "identifier_missing"
 
 
@@ -228,6 +238,31 @@ def test_a_request_has_the_version_of_its_time() -> None:
     for kind, select in (("removals", "'u_1' AS id"), ("merges", "'u_1' AS primary_id, 'u_2' AS secondary_id")):
         assert one(kind, f"{select}, DATE '2026-01-01' AS requested_at").version == "2026-01-01"
         assert one(kind, select).version is None
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["'2026-01-02T01:00:00+05:00'", "'2026-01-01T23:00:00Z'"],
+        ["'2026-01-01'", "'1767312000'"],
+        ["9::BIGINT", "10"],
+        ["'9'::JSON", "'10'"],
+        ["DATE '2026-01-01'", "'infinity'"],
+        ["NULL", "TIMESTAMP '1960-01-01'"],
+        ["'soon'", "'2026-01-01'"],
+    ],
+)
+def test_the_latest_request_comes_first(times: list[str]) -> None:
+    select = "SELECT *, 'u_1' AS id, 'u_1' AS primary_id, 'u_2' AS secondary_id FROM"
+    for kind in ("removals", "merges"):
+        with connection() as con:
+            con.execute(f"CREATE TABLE t AS {select} (SELECT unnest([{', '.join(times)}]) AS requested_at)")
+            con.execute("CREATE TABLE plain AS SELECT * EXCLUDE (requested_at) FROM t")
+            operations = operations_sql(sync_of(kind), described(con, "t"), "t")
+            found = con.execute(f"SELECT version FROM ({operations}) ORDER BY recency DESC NULLS LAST").fetchall()
+            expected = con.execute(f"SELECT ({times[1]})::VARCHAR").fetchall()
+            assert found[0] == expected[0] or found[0][0].startswith(expected[0][0])
+            assert {row.recency for row in written_from(con, sync_of(kind), "plain")} == {None}
 
 
 def test_a_merge() -> None:

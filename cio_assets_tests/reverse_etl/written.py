@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,7 @@ from cio_assets.reverse_etl.model import Sync
 from cio_assets.reverse_etl.operations import gone_sql, operations_sql
 from cio_assets.warehouse.database import literal
 
-OUTPUT = ["key", "operation", "lane", "reason", "field", "message", "source_row", "version", "recency"]
+OUTPUT = ["key", "operation", "lane", "reason", "field", "message", "source_row", "version", "recency", "also"]
 _SCHEMA = json.loads((Path(__file__).parent / "track_schema.json").read_text())
 
 
@@ -35,6 +35,7 @@ class Written:
     source_row: str | None
     version: str | None
     recency: Any
+    also: str | None
 
     @property
     def json(self) -> Any:
@@ -58,8 +59,10 @@ def described(con: duckdb.DuckDBPyConnection, relation: str) -> Mapping[str, str
     return {name: kind for name, kind, *_ in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
 
 
-def written_from(con: duckdb.DuckDBPyConnection, sync: Sync, relation: str) -> list[Written]:
-    result = con.execute(operations_sql(sync, described(con, relation), relation))
+def written_from(
+    con: duckdb.DuckDBPyConnection, sync: Sync, relation: str, id_attributes: Sequence[str] | None = None
+) -> list[Written]:
+    result = con.execute(operations_sql(sync, described(con, relation), relation, id_attributes))
     assert [column[0] for column in result.description or []] == OUTPUT
     rows = [Written(*row) for row in result.fetchall()]
     for row in rows:
@@ -69,6 +72,12 @@ def written_from(con: duckdb.DuckDBPyConnection, sync: Sync, relation: str) -> l
 
 def assert_sound(row: Written) -> None:
     """What holds for every row whatever the source: a reason, or an operation that Customer.io takes."""
+    if row.also is not None:
+        others = json.loads(row.also)
+        assert others
+        assert len({row.key, *others}) == 1 + len(others)
+        for key in others:
+            assert key == json.dumps(json.loads(key), ensure_ascii=False, separators=(",", ":"))
     if row.reason is not None:
         assert row.operation is None
         assert row.message
@@ -95,10 +104,10 @@ def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(members)
 
 
-def written(kind: str, select: str, **values: Any) -> list[Written]:
+def written(kind: str, select: str, id_attributes: Sequence[str] | None = None, **values: Any) -> list[Written]:
     """What becomes of the rows of an SQL SELECT; sorted, because the order of rows is not promised."""
     with connection() as con:
-        rows = written_from(con, sync_of(kind, **values), f"({select})")
+        rows = written_from(con, sync_of(kind, **values), f"({select})", id_attributes)
     return sorted(rows, key=lambda row: (row.key or "", row.operation or "", row.source_row or ""))
 
 

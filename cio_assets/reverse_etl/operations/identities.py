@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from cio_assets.customerio import limits
 from cio_assets.reverse_etl.operations.columns import Column, Columns
 from cio_assets.reverse_etl.operations.rules import Check, Reason
-from cio_assets.reverse_etl.operations.values import name_of
+from cio_assets.reverse_etl.operations.values import ascii_lower, name_of
 
 _WORDS = "('null', 'none', 'nan', 'undefined', '<na>')"
 _EMAIL = r"'[^@\s\p{Z}\p{Cc}]+@[^@\s\p{Z}\p{Cc}]+'"
@@ -102,6 +102,8 @@ class Identity:
     missing: Check
     checks: tuple[Check, ...]
     parts: tuple[Part, ...] = ()
+    known_by: tuple[str, ...] = ()
+    """The same by each identifier, as it stands in a key; NULL where that one is missing or cannot be used."""
 
 
 def person_of(
@@ -126,6 +128,7 @@ def person_of(
         ),
         checks=tuple(checks),
         parts=parts,
+        known_by=tuple(_in_key(part) for part in parts),
     )
 
 
@@ -144,7 +147,11 @@ def one_json(part: Part) -> str:
 def as_key(sent: str) -> str:
     """The same person in a key: Customer.io takes emails in any case for one."""
     # A usable email has no character that JSON writes with letters.
-    return f"""CASE WHEN starts_with({sent}, '{{"email":') THEN lower({sent}) ELSE {sent} END"""
+    return f"""CASE WHEN starts_with({sent}, '{{"email":') THEN {ascii_lower(sent)} ELSE {sent} END"""
+
+
+def _in_key(part: Part) -> str:
+    return ascii_lower(one_json(part)) if part.identifier == "email" else one_json(part)
 
 
 def object_of(layers: Layers, columns: Columns) -> Identity:
@@ -154,11 +161,14 @@ def object_of(layers: Layers, columns: Columns) -> Identity:
     absent: list[str] = []
     checks: list[Check] = []
     parts: list[Part] = []
+    known_by: list[str] = []
     if kind is not None and name is not None:
         a, b = layers.part("object_type_id", kind), layers.part("object_id", name)
         both = f"{a.text} IS NOT NULL AND {b.text} IS NOT NULL"
         json = f"""'{{"object_type_id":' || to_json({a.text}) || ',"object_id":' || to_json({b.text}) || '}}'"""
-        whens.append(f"WHEN {both} THEN CASE WHEN {a.fault} IS NULL AND {b.fault} IS NULL THEN {json} END")
+        usable = f"CASE WHEN {a.fault} IS NULL AND {b.fault} IS NULL THEN {json} END"
+        whens.append(f"WHEN {both} THEN {usable}")
+        known_by.append(usable)
         absent.append(f"({a.text} IS NULL OR {b.text} IS NULL)")
         checks += (*a.checks(both), *b.checks(both))
         parts += (a, b)
@@ -168,6 +178,7 @@ def object_of(layers: Layers, columns: Columns) -> Identity:
         checks += part.checks(" AND ".join(absent) or "TRUE")
         absent.append(f"{part.text} IS NULL")
         parts.append(part)
+        known_by.append(one_json(part))
     sent = f"CASE {' '.join(whens)} END" if whens else "NULL::VARCHAR"
     return Identity(
         sent=sent,
@@ -179,4 +190,5 @@ def object_of(layers: Layers, columns: Columns) -> Identity:
         ),
         checks=tuple(checks),
         parts=tuple(parts),
+        known_by=tuple(known_by),
     )

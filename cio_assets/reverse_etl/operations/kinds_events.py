@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -36,6 +37,8 @@ class _Event:
     plan: Plan
     given: Part | None = None
     micros: str = "NULL::BIGINT"
+    hashed: str = ATTRIBUTES
+    """The attributes from which the id is derived."""
 
     @property
     def given_id(self) -> str:
@@ -53,9 +56,14 @@ def event_attribute_columns(sync: Sync, columns: Columns) -> list[Column]:
     return sorted(found, key=lambda column: column.name)
 
 
-def events_sql(sync: Sync, columns: Columns, relation: str, recency: str) -> str:
-    """The SELECT of all events of `relation`, which is read twice where rows may lack both event_id and timestamp."""
-    event = _planned(sync, columns)
+def events_sql(
+    sync: Sync, columns: Columns, relation: str, recency: str, id_attributes: Sequence[str] | None = None
+) -> str:
+    """The SELECT of all events of `relation`, which is read twice where rows may lack both event_id and timestamp.
+
+    Ids that are derived from what is sent are made from these `id_attributes` only (None: from all).
+    """
+    event = _planned(sync, columns, id_attributes)
     plan = event.plan
     plan.recency = recency
     rows = stacked(columns.select(relation), plan.layers.first)
@@ -75,7 +83,7 @@ def events_sql(sync: Sync, columns: Columns, relation: str, recency: str) -> str
     return results(finished, plan, "source_row")
 
 
-def _planned(sync: Sync, columns: Columns) -> _Event:
+def _planned(sync: Sync, columns: Columns, id_attributes: Sequence[str] | None) -> _Event:
     plan = Plan(limited=True, lane=f"CASE WHEN {_ANONYMOUS} THEN 'anonymous' ELSE 'batch' END")
     event = _Event(plan)
     person = person_of(plan.layers, columns, sync.identifiers)
@@ -87,7 +95,15 @@ def _planned(sync: Sync, columns: Columns) -> _Event:
     attributes = [_event_attribute(plan, column) for column in event_attribute_columns(sync, columns)]
     plan.checks += checks(attributes, value_limit=None, count_limit=None)
     plan.sent = {"sent": person.sent, ATTRIBUTES: joined(attributes)}
+    if id_attributes is not None and sorted(id_attributes) != [one.name for one in attributes]:
+        event.hashed = joined(_hashed(attributes, id_attributes))
     return event
+
+
+def _hashed(attributes: Sequence[Attribute], names: Sequence[str]) -> list[Attribute]:
+    """The attributes of these names, in their order and under these spellings."""
+    by_name = {one.name.casefold(): one for one in attributes}
+    return [replace(by_name[key], name=name) for name in sorted(names) if (key := name.casefold()) in by_name]
 
 
 def _id_checks(event: _Event, columns: Columns) -> tuple[Check, ...]:
@@ -160,7 +176,7 @@ def _steps(event: _Event, columns: Columns) -> list[dict[str, str]]:
         ELSE concat('"', {seconds}, ',"attributes":{{', {ATTRIBUTES}, '}}}}') END"""
     size = f"(strlen(head) + {LENGTH} + strlen(tail))"
     given = f"'event_id:' || {event.given_id}"
-    all_of_it = f"concat(sent, to_json(event_name), event_type, ',', {event.micros}, ',', {ATTRIBUTES})"
+    all_of_it = f"concat(sent, to_json(event_name), event_type, ',', {event.micros}, ',', {event.hashed})"
     content = f"CASE WHEN {event.given_id} IS NOT NULL THEN {given} WHEN early IS NULL THEN md5({all_of_it}) END"
     return [
         plan.layers.second,

@@ -23,6 +23,7 @@ def objects(sync: Sync, columns: Columns) -> Plan:
     thing = object_of(plan.layers, columns)
     _add_attributes(plan, sync, columns)
     plan.sent["sent"] = thing.sent
+    plan.keys = [*thing.known_by]
     plan.checks = [thing.missing, *thing.checks, *plan.checks]
     plan.operation = (
         """concat('{"type":"object","identifiers":', sent, ',"action":"identify","attributes":{', """
@@ -39,13 +40,18 @@ def relationships(sync: Sync, columns: Columns) -> Plan:
     _add_attributes(plan, sync, columns)
     plan.sent |= {"sent": person.sent, "thing": thing.sent}
     plan.checks = [person.missing, *person.checks, thing.missing, *thing.checks, *plan.checks]
-    plan.key = f"""'{{"person":' || {as_key("sent")} || ',"object":' || thing || '}}'"""
+    plan.key = _key(as_key("sent"), "thing")
+    plan.keys = [_key(one, other) for one in person.known_by for other in thing.known_by]
     plan.operation = (
         """concat('{"type":"person","identifiers":', sent, ',"action":"add_relationships","cio_relationships":"""
         """[{"identifiers":', thing, ',"relationship_attributes":{', """
         f"{ATTRIBUTES}, '}}}}]}}')"
     )
     return plan
+
+
+def _key(person: str, thing: str) -> str:
+    return f"""'{{"person":' || {person} || ',"object":' || {thing} || '}}'"""
 
 
 def _add_attributes(plan: Plan, sync: Sync, columns: Columns) -> None:

@@ -46,6 +46,7 @@ def persons(sync: Sync, columns: Columns) -> Plan:
     rules = checks(attributes, value_limit=limits.ATTRIBUTE_VALUE, count_limit=limits.ATTRIBUTE_COUNT, unset=unset)
     plan.checks = [person.missing, *person.checks, *rules]
     plan.sent = {"sent": person.sent}
+    plan.keys = [*person.known_by]
     members = joined(attributes, unset=unset)
     if sync.mode is Mode.UPDATE:
         listed = ", ".join(["'\"_update\":true'", *(one.json(unset=unset) for one in attributes)])
@@ -154,12 +155,17 @@ def devices(sync: Sync, columns: Columns) -> Plan:
         "token": f"CASE WHEN {token.fault} IS NULL THEN to_json({token.text})::VARCHAR END",
         ATTRIBUTES: joined(attributes),
     }
-    plan.key = f"""'{{"person":' || {as_key("sent")} || ',"token":' || token || '}}'"""
+    plan.key = _device_key(as_key("sent"))
+    plan.keys = [_device_key(one) for one in person.known_by]
     plan.operation = (
         """concat('{"type":"person","identifiers":', sent, ',"action":"add_device","device":{"token":', token, """
         f"""',"platform":"', lower({platform.text}), '"', {used}, ',"attributes":{{', {ATTRIBUTES}, '}}}}}}')"""
     )
     return plan
+
+
+def _device_key(person: str) -> str:
+    return f"""'{{"person":' || {person} || ',"token":' || token || '}}'"""
 
 
 def _device_attribute(layers: Layers, column: Column) -> Attribute:

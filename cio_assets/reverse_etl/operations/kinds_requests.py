@@ -7,6 +7,8 @@ from cio_assets.reverse_etl.operations.columns import Columns
 from cio_assets.reverse_etl.operations.identities import Layers, as_key, person_of
 from cio_assets.reverse_etl.operations.plan import Plan, stacked
 from cio_assets.reverse_etl.operations.rules import Check, Reason
+from cio_assets.reverse_etl.operations.values import ascii_lower, moment_of
+from cio_assets.warehouse.database import literal
 
 MERGE_IDENTIFIERS = ("id", "email", "cio_id")
 _ACTIONS = "('delete', 'suppress', 'unsuppress')"
@@ -34,20 +36,24 @@ def segment_members(sync: Sync, columns: Columns) -> Plan:
         "id_type": f"CASE {kinds} END",
         "member": f"coalesce({', '.join(part.text for part in person.parts)})",
     }
-    usable = f"sent IS NOT NULL AND {segment.fault} IS NULL AND {segment.text} IS NOT NULL"
-    plan.key = f"CASE WHEN {usable} THEN {_member(segment.text, lower=True)} END"
-    plan.operation = _member(segment.text, lower=False)
+    usable = f"{segment.fault} IS NULL AND {segment.text} IS NOT NULL"
+    in_key = f"CASE WHEN id_type = 'email' THEN {ascii_lower('member')} ELSE member END"
+    plan.key = f"CASE WHEN sent IS NOT NULL AND {usable} THEN {_member(segment.text, 'id_type', in_key)} END"
+    for part in person.parts:
+        own = ascii_lower(part.text) if part.identifier == "email" else part.text
+        there = f"{part.text} IS NOT NULL AND {part.fault} IS NULL AND {usable}"
+        plan.keys.append(f"CASE WHEN {there} THEN {_member(segment.text, literal(part.identifier), own)} END")
+    plan.operation = _member(segment.text, "id_type", "member")
     return plan
 
 
-def _member(segment: str, *, lower: bool) -> str:
-    member = "CASE WHEN id_type = 'email' THEN lower(member) ELSE member END" if lower else "member"
-    return f"""concat('{{"segment_id":', {segment}, ',"id_type":"', id_type, '","id":', to_json({member}), '}}')"""
+def _member(segment: str, id_type: str, member: str) -> str:
+    return f"""concat('{{"segment_id":', {segment}, ',"id_type":"', {id_type}, '","id":', to_json({member}), '}}')"""
 
 
 def removals(sync: Sync, columns: Columns) -> Plan:
-    """Delete, suppress or unsuppress a person."""
-    plan = Plan(version=_version(columns))
+    """Delete, suppress or unsuppress a person; of several requests about one person the latest is the one to send."""
+    plan = Plan(version=_version(columns), recency=_recency(columns))
     person = person_of(plan.layers, columns, sync.identifiers)
     plan.sent = {"sent": person.sent, "act": "'delete'"}
     plan.checks = [person.missing, *person.checks]
@@ -59,7 +65,7 @@ def removals(sync: Sync, columns: Columns) -> Plan:
         invalid = f"lower({action.text}) NOT IN {_ACTIONS}"
         plan.checks.append(Check(invalid, Reason.ACTION_INVALID, column.name, message))
         plan.sent["act"] = f"CASE WHEN {invalid} THEN NULL ELSE {plan.sent['act']} END"
-    plan.key = f"""'{{"action":"' || act || '","person":' || {as_key("sent")} || '}}'"""
+    plan.key = f"""'{{"person":' || {as_key("sent")} || '}}'"""
     plan.operation = """concat('{"type":"person","identifiers":', sent, ',"action":"', act, '"}')"""
     return plan
 
@@ -71,7 +77,7 @@ def merge_columns(role: str) -> dict[str, str]:
 
 def merges(columns: Columns, relation: str) -> Plan:
     """Merge the secondary person into the primary one; where that one is merged away too, the order would matter."""
-    plan = Plan(version=_version(columns))
+    plan = Plan(version=_version(columns), recency=_recency(columns))
     people = {role: person_of(plan.layers, columns, merge_columns(role)) for role in ("primary", "secondary")}
     plan.sent = {"sent": people["primary"].sent, "secondary": people["secondary"].sent}
     for person in people.values():
@@ -102,3 +108,11 @@ def merges(columns: Columns, relation: str) -> Plan:
 def _version(columns: Columns) -> str:
     column = columns.find("requested_at")
     return "NULL::VARCHAR" if column is None else f"TRY({column.sql}::VARCHAR)"
+
+
+def _recency(columns: Columns) -> str:
+    column = columns.find("requested_at")
+    if column is None:
+        return "NULL::VARCHAR"
+    # Text of several spellings does not sort by time.
+    return moment_of(column).text if column.family in {"VARCHAR", "ENUM", "JSON"} else column.sql

@@ -48,6 +48,8 @@ class Plan:
     lane: str = "'batch'"
     version: str = "NULL::VARCHAR"
     recency: str = "NULL::VARCHAR"
+    keys: list[str] = field(default_factory=list)
+    """The keys by each identifier that a row can have; NULL where it has not that one."""
     limited: bool = False
     """Whether all attributes together have a limit of their own."""
 
@@ -55,6 +57,15 @@ class Plan:
     def late_checks(self) -> tuple[Check, ...]:
         """The checks of what has been built."""
         return (_ATTRIBUTES_TOO_LARGE, _OPERATION_TOO_LARGE) if self.limited else (_OPERATION_TOO_LARGE,)
+
+    @property
+    def also(self) -> str:
+        """SQL of the keys besides `key` as JSON text; NULL where there are none."""
+        if len(self.keys) < 2:
+            return "NULL::VARCHAR"
+        others = ", ".join(f"to_json(nullif(({key})::VARCHAR, key))::VARCHAR" for key in self.keys)
+        # concat_ws leaves NULL out.
+        return f"nullif('[' || concat_ws(',', {others}) || ']', '[]')"
 
     @property
     def all_checks(self) -> tuple[Check, ...]:
@@ -111,5 +122,6 @@ def results(rows: str, plan: Plan, source: str) -> str:
     return (
         f"SELECT key, CASE WHEN broken IS NULL THEN operation END AS operation, {plan.lane} AS lane, "
         f"{told['reason']} AS reason, {told['field']} AS field, {told['message']} AS message, "
-        f"{source} AS source_row, {plan.version} AS version, {plan.recency} AS recency FROM ({rows})"
+        f"{source} AS source_row, {plan.version} AS version, {plan.recency} AS recency, {plan.also} AS also "
+        f"FROM ({rows})"
     )

@@ -12,32 +12,36 @@ from datetime import UTC, datetime
 
 from cio_assets.reverse_etl.model import Gone, Kind, Sync
 from cio_assets.reverse_etl.operations.columns import Column, Columns
-from cio_assets.reverse_etl.operations.identities import Layers, as_key, one_json, person_of
 from cio_assets.reverse_etl.operations.kinds_events import events_sql
 from cio_assets.reverse_etl.operations.kinds_objects import objects, relationships
 from cio_assets.reverse_etl.operations.kinds_people import NEVER_REMOVED, devices, persons
 from cio_assets.reverse_etl.operations.kinds_requests import merges, removals, segment_members
-from cio_assets.reverse_etl.operations.plan import Plan, built, stacked
-from cio_assets.reverse_etl.operations.values import moment_of
+from cio_assets.reverse_etl.operations.plan import Plan, built
+from cio_assets.reverse_etl.operations.values import READABLE_TIMES, moment_of
 from cio_assets.warehouse.database import literal, quoted
 
 
-def operations_sql(sync: Sync, columns: Mapping[str, str], relation: str) -> str:
+def operations_sql(
+    sync: Sync, columns: Mapping[str, str], relation: str, id_attributes: Sequence[str] | None = None
+) -> str:
     """The SELECT that turns rows of `relation` (a table, or a query in parentheses) into operations, row by row.
 
     `columns`: name -> DuckDB type as DESCRIBE prints it. Made are, all VARCHAR: `key` (the row's identity as JSON),
     `operation` (JSON; NULL where the row is rejected), `lane` (batch, anonymous, segment), `reason`, `field`, `message`
     (no values in it), `source_row` (JSON, only where rejected), `version` (removals and merges: tells equal requests
-    apart); and `recency`, the value of the sync's cursor in its own type.
+    apart), `also` (a JSON array of the keys that the row has by its other identifiers; NULL where there are none); and
+    `recency`, the value of the sync's cursor, else of `requested_at`, in a type that sorts.
+    `id_attributes`: those attributes from which events without event_id get their ids (None: all), so that a column
+    that was not there at first changes no id.
     Events and merges read `relation` twice, so it must say the same both times.
     """
     known = Columns(columns)
     cursor = known.find(sync.cursor) if sync.cursor else None
-    recency = cursor.sql if cursor else "NULL::VARCHAR"
     if sync.kind is Kind.EVENTS:
-        return events_sql(sync, known, relation, recency)
+        return events_sql(sync, known, relation, cursor.sql if cursor else "NULL::VARCHAR", id_attributes)
     plan = merges(known, relation) if sync.kind is Kind.MERGES else _PLANS[sync.kind](sync, known)
-    plan.recency = recency
+    if cursor:
+        plan.recency = cursor.sql
     return built(plan, known, relation)
 
 
@@ -79,26 +83,12 @@ def gone_sql(sync: Sync, key: str, attributes: Sequence[str]) -> str:
     return f"({start}{key} || {end})"
 
 
-def identifier_keys_sql(sync: Sync, columns: Mapping[str, str], relation: str) -> str | None:
-    """SELECT of the keys that people in `relation` have by any of their identifiers; None for other kinds.
-
-    Somebody who is only written under another identifier now is not gone.
-    """
-    if sync.kind is not Kind.PERSONS:
-        return None
-    known, layers = Columns(columns), Layers()
-    parts = person_of(layers, known, sync.identifiers).parts
-    if not parts:
-        return "SELECT NULL::VARCHAR AS key WHERE FALSE"
-    keys = ", ".join(as_key(name) for name in (f"k_{part.text}" for part in parts))
-    rows = stacked(
-        known.select(relation), layers.first, layers.second, {f"k_{part.text}": one_json(part) for part in parts}
-    )
-    return f"SELECT DISTINCT key FROM (SELECT unnest([{keys}]) AS key FROM ({rows})) WHERE key IS NOT NULL"
-
-
 def window_sql(sync: Sync, columns: Mapping[str, str], start: datetime, end: datetime) -> str:
-    """A condition over the source's own columns: events from `start` on and before `end` (naive ones read as UTC)."""
+    """A condition over the source's own columns: events from `start` on and before `end` (naive ones read as UTC).
+
+    Events whose time is there but cannot be read are among them, for they would be in no window, and nobody would be
+    told.
+    """
     column = Columns(columns).find("timestamp") if sync.kind is Kind.EVENTS else None
     if column is None:
         return "FALSE"
@@ -108,7 +98,14 @@ def window_sql(sync: Sync, columns: Mapping[str, str], start: datetime, end: dat
         # Compared as it is, so that DuckDB skips the row groups of other times.
         zone = "+00" if column.type != "TIMESTAMP" else ""
         at = [f"{column.type} '{time.replace(tzinfo=None).isoformat(sep=' ')}{zone}'" for time in (first, last)]
-        return f"({name} >= {at[0]} AND {name} < {at[1]})"
-    micros = moment_of(Column(column.name, column.type, name)).text
+        beyond = [f"{column.type} '{time}{zone}'" for time in READABLE_TIMES]
+        return f"(({name} >= {at[0]} AND {name} < {at[1]}) OR {name} < {beyond[0]} OR {name} >= {beyond[1]})"
+    value = moment_of(Column(column.name, column.type, name))
+    micros = f"({value.text})"
     bounds = [int(time.timestamp()) * 1_000_000 + time.microsecond for time in (first, last)]
-    return f"({micros} >= {bounds[0]} AND {micros} < {bounds[1]})"
+    return f"(({micros} >= {bounds[0]} AND {micros} < {bounds[1]}) OR ({value.computed(micros).wrong}))"
+
+
+def has_time(sync: Sync, columns: Mapping[str, str]) -> bool:
+    """Whether the rows are events that say when they happened: only those can be chosen by time."""
+    return sync.kind is Kind.EVENTS and Columns(columns).find("timestamp") is not None

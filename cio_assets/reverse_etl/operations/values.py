@@ -12,6 +12,8 @@ from cio_assets.warehouse.database import literal
 
 SECONDS_LIMIT = 9_999_999_999
 """The latest unix second that is taken for seconds: ten digits. Milliseconds have thirteen."""
+READABLE_TIMES = ("1970-01-01 00:00:00", "2286-11-20 17:46:40")
+"""The first moment that is taken, and the first one behind the last: `SECONDS_LIMIT` is within."""
 _NOT_JSON = "'(?i)nan|inf'"
 _STRINGS = """'"(?:[^"\\\\]|\\\\.)*"'"""
 _BLANK = r"[\s\p{Z}]"
@@ -127,6 +129,14 @@ def trimmed(text: str) -> str:
     ends = f"regexp_matches({text}, '^{_BLANK}|{_BLANK}$')"
     cut = f"regexp_replace({text}, '^{_BLANK}+|{_BLANK}+$', '', 'g')"
     return f"nullif(CASE WHEN {ends} THEN {cut} ELSE {text} END, '')"
+
+
+def ascii_lower(text: str) -> str:
+    """SQL of a text whose letters A to Z are small; `lower` would also change others, and their number (U+0130)."""
+    return f"CASE WHEN strlen({text}) = length({text}) THEN lower({text}) ELSE {_TRANSLATED.format(text=text)} END"
+
+
+_TRANSLATED = "translate({text}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')"
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,8 @@ class TrackIOManager(dg.IOManager):
             context.log.info(f"{sync.name}: its definition has changed: {change}")
         if result.status == "inactive":
             if not isinstance(obj, Described):
-                raise dg.Failure(f"{sync.name}: the table that the asset returned is not in the warehouse.")
+                name = obj if isinstance(obj, str) else getattr(obj, "sql", "")
+                raise dg.Failure(f"{sync.name}: the asset returned {name.strip()}, which is not in the warehouse.")
             context.log.info(f"{sync.name}: inactive, {sync.source} is not in the warehouse")
         if result.rejected:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in result.rejected.most_common())

@@ -42,7 +42,7 @@ def narrowed(
     usable = (last.get("column"), last.get("type")) == (column, type_) and last.get("upto") is not None
     if usable and not everything:
         behind = f"{name} <= TRY_CAST({literal(last['upto'])} AS {type_})"
-        if [last["rows"], last["check"]] == _check(con, rows, behind):
+        if [last["rows"], last["check"]] == _check(con, sync, rows, behind):
             # Events without id and time are told apart by counting them, so all of them are needed.
             absent = [
                 f"coalesce(trim({quoted(found)}::VARCHAR), '') = ''" for found in named(rows, "event_id", "timestamp")
@@ -50,7 +50,7 @@ def narrowed(
             narrowed = _where(con, rows, f"({behind}) IS NOT TRUE OR ({' AND '.join(absent) or 'true'})")
     if upto is None:
         return narrowed, {}, True
-    count, check = _check(con, rows, f"{name} IS NOT NULL")
+    count, check = _check(con, sync, rows, f"{name} IS NOT NULL")
     cursor = {"column": column, "type": type_, "upto": upto, "rows": count, "check": check}
     return narrowed, cursor, narrowed is rows
 
@@ -59,10 +59,13 @@ def named(rows: Rows, *names: str) -> list[str]:
     return [found for found in rows.columns if found.lower() in names]
 
 
-def _check(con: duckdb.DuckDBPyConnection, rows: Rows, condition: str) -> list[Any]:
-    """Count and content of rows, whatever their order."""
+def _check(con: duckdb.DuckDBPyConnection, sync: Sync, rows: Rows, condition: str) -> list[Any]:
+    """Count and hash of who did what when, whatever the order of the rows; data of past events are not looked at."""
+    names = [sync.cursor or "", "event_id", "event_name", "event_type", "timestamp", *sync.identifiers.values()]
+    told = ", ".join(map(quoted, named(rows, *(name.lower() for name in names))))
     found = con.execute(
-        f"SELECT count(*), concat_ws('-', bit_xor(hash(t)), sum(hash(t))) FROM {rows.relation} t WHERE {condition}"
+        f"SELECT count(*), concat_ws('-', bit_xor(hash({told})), sum(hash({told}))) FROM {rows.relation} "
+        f"WHERE {condition}"
     )
     return list(found.fetchall()[0])
 

@@ -27,7 +27,7 @@ def put_removals(
     only forgotten. So are all with `forget`. Reads the tables `_keys` and `_refused` that `prepare` has made.
     """
     con.execute(
-        """CREATE OR REPLACE TEMP TABLE _here AS SELECT key FROM temp._keys
+        """CREATE OR REPLACE TEMP TABLE _here AS SELECT key FROM temp._keys WHERE key IS NOT NULL
            UNION SELECT unnest(from_json(also, '["VARCHAR"]')) FROM temp._keys WHERE also IS NOT NULL"""
     )
     con.execute(

@@ -226,9 +226,9 @@ class Outbox:
         for line in path.read_bytes().split(b"\n") if path.exists() else []:
             try:
                 lane, first, end, refused = json.loads(line)
-            except ValueError:  # the last line, or one that a full disk cut: as if it had not been answered
+                answer = answers[Lane(lane)]
+            except (ValueError, TypeError, KeyError):  # cut by a kill or a full disk: as if it had not been answered
                 continue
-            answer = answers[Lane(lane)]
             answer.accepted[first:end] = True
             for place, reason, field, message in refused:
                 answer.accepted[place] = False

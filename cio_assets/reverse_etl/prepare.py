@@ -184,9 +184,13 @@ def _find_keys(con: duckdb.DuckDBPyConnection, views: list[str], *, keep: bool) 
     if keep:
         con.execute("CREATE OR REPLACE TEMP TABLE _keys (key VARCHAR, also VARCHAR)")
         for view in views:
-            con.execute(f"INSERT INTO temp._keys SELECT key, also FROM {view} WHERE key IS NOT NULL")
+            con.execute(
+                f"INSERT INTO temp._keys SELECT key, also FROM {view} WHERE key IS NOT NULL OR also IS NOT NULL"
+            )
     keys_of = "temp._keys" if keep else views[0]
-    keys, distinct = con.execute(f"SELECT count(key), count(DISTINCT hash(key)) FROM {keys_of}").fetchall()[0]
+    keys, distinct = con.execute(
+        f"SELECT count(*), count(DISTINCT hash(key)) FROM {keys_of} WHERE key IS NOT NULL"
+    ).fetchall()[0]
     if keys == distinct:
         return False
     con.execute(

@@ -211,8 +211,8 @@ def _send(
         done = settled.accepted + settled.removed
         raise PushError(
             f"{sync.name}: {error} Of {waiting:,} operations {done:,} were accepted and are noted, "
-            f"{(settled.refused + settled.removals_refused).total():,} were refused (reverse_etl.rejected); the next push "
-            "sends the rest."
+            f"{(settled.refused + settled.removals_refused).total():,} were refused (reverse_etl.rejected); the next "
+            "push sends the rest."
         ) from error
     except BaseException:
         _settled(con, warehouse, outbox, sink)

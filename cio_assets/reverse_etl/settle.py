@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 
 from cio_assets.reverse_etl import state
+from cio_assets.reverse_etl.model import Kind
 from cio_assets.reverse_etl.outbox import KEYS, REJECTED, Answered, Lane, Outbox
 from cio_assets.reverse_etl.rejects_sink import RejectsSink
 from cio_assets.reverse_etl.source import PushError
@@ -108,6 +109,11 @@ def _write(con: duckdb.DuckDBPyConnection, manifest: Mapping, run: str, moment: 
     con.execute(
         f"UPDATE {keys} AS t SET hash = NULL WHERE EXISTS (SELECT 1 FROM temp._unanswered a WHERE a.key = t.key)"
     )
+    if manifest["told"]["definition"]["kind"] != Kind.EVENTS:  # a known event is never sent again
+        con.execute(
+            f"INSERT INTO {keys} SELECT key, NULL, also FROM temp._unanswered a "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {keys} t WHERE t.key = a.key)"
+        )
     # What was looked at leaves the table, to come back where it still is rejected. Of a whole source that is
     # everything, but what the service refused and has not changed since: it was not sent again.
     looked_at = "EXISTS (SELECT 1 FROM temp._accepted a WHERE a.key = t.key)"

@@ -53,7 +53,7 @@ def open_rows(con: duckdb.DuckDBPyConnection, warehouse: Warehouse, source: Rela
     """
     sql = source.sql.strip()
     if sql != _STAGED:
-        named = re.fullmatch(r'(\w+|"[^"]+")\.(\w+|"[^"]+")', sql)
+        named = re.fullmatch(r'(\w+|"[^"]+")\s*\.\s*(\w+|"[^"]+")', sql)
         if named:
             schema, name = (part.strip('"') for part in named.groups())
             if not warehouse.columns(con, name, schema):
@@ -72,7 +72,10 @@ def open_rows(con: duckdb.DuckDBPyConnection, warehouse: Warehouse, source: Rela
 
 def _stage_query(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     try:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE pushed_rows AS {sql}")
+        statements = con.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise PushError("The rows cannot be read: their SQL must be one SELECT.")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE pushed_rows AS {statements[0].query}")
     except duckdb.Error as error:
         raise PushError(f"The rows cannot be read: {sql_fault(error)}") from None
 

@@ -79,7 +79,9 @@ def test_what_a_killed_push_sent_is_not_sent_again(tmp_path: Path) -> None:
         process.wait()
         assert process.stdout
         process.stdout.close()
-        noted = sum(end - first for _, first, end, _ in map(json.loads, filter(None, journal.read_bytes().splitlines())))
+        noted = sum(
+            end - first for _, first, end, _ in map(json.loads, filter(None, journal.read_bytes().splitlines()))
+        )
         assert 0 < noted < ROWS
         result = pushing.push(PERSONS)
         assert result.recovered == noted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from cio_assets import sandbox
 from cio_assets.reverse_etl.source import PushError
-from cio_assets_tests.reverse_etl.pushing import EVENTS, PERSONS, Pushing, whole
+from cio_assets_tests.reverse_etl.pushing import EVENTS, PERSONS, Pushing, sync, whole
 
 ROWS = 6000
 
@@ -44,19 +45,33 @@ def test_faults_that_pass_are_survived(pushing: Pushing, fault: str, kind: str) 
     assert pushing.push(what, rows(kind)).requests == 0
 
 
+def of_an_object(kind: str, types: list[str]) -> pa.Table:
+    """Objects of these types, or one person's relationships to them, long enough for several batches."""
+    names = [f"o_{number}" for number in range(len(types))]
+    note = ["x" * 300] * len(types)
+    person = {"person_id": ["u_1"] * len(types)} if kind == "relationships" else {}
+    return pa.table({**person, "object_type_id": types, "object_id": names, "note": note})
+
+
+@pytest.mark.parametrize("kind", ["objects", "relationships"])
 @pytest.mark.parametrize("fault", ["batch400", "bare207"])
-def test_awkward_refusals_reject_the_right_rows(pushing: Pushing, fault: str) -> None:
+def test_awkward_refusals_reject_the_right_rows(pushing: Pushing, fault: str, kind: str) -> None:
     assert pushing.box
     pushing.box.faults({fault: 1.0})
-    table = rows("persons")
-    # Refused by the service only: `unsubscribed` as it does not know it is checked nowhere before.
+    # Refused by the service only, for nobody else knows which types of objects it has.
     bad = {5, 700, 701, ROWS - 1}
-    platform = ["windows" if number in bad else "ios" for number in range(ROWS)]
-    del platform
-    emails = [None if number in bad else f"u{number}@example.com" for number in range(ROWS)]
-    result = pushing.push(PERSONS, table.append_column("email", pa.array(emails)))
+    table = of_an_object(kind, ["99" if number in bad else "1" for number in range(ROWS)])
+    result = pushing.push(sync(kind), table)
     assert whole(result)
-    assert result.accepted == ROWS
+    assert (result.accepted, result.rejected.total()) == (ROWS - len(bad), len(bad))
+    assert pushing.box.stats()["injected"][fault] > 0
+    rejected = pushing.rejected()
+    assert {found_by for _, _, found_by in rejected} == {"service"}
+    named = {int(re.findall(r'"object_id":"o_(\d+)"', key)[0]) for key, _, _ in rejected}
+    assert named == bad
+    arrived_too = {row["object_id"] for row in pushing.box.truth("objects")}
+    assert arrived_too == {f"o_{number}" for number in range(ROWS) if number not in bad}
+    assert pushing.push(sync(kind), table).requests == 0
 
 
 def test_a_service_that_stays_away_fails_the_push_and_keeps_what_was_accepted(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def prepare(
     )
     known = not reset and state.exists(warehouse, con, sync.name)
     removes = known and sync.gone is not Gone.IGNORE and window is None
-    views = _views(con, sync, rows, slices, definition["id_attributes"])
+    views = _views(con, sync, rows, max(slices, _slices_for(con, rows)), definition["id_attributes"])
     repeated = _find_keys(con, views, keep=removes or len(views) > 1)
     _find_refused(con, sync, known=known and not options.retry_rejected and not options.full)
     for view in views:
@@ -116,6 +116,21 @@ def prepare(
 
 
 _REPEATED = "temp._repeated"
+_WHOLE = "temp._operations"
+_WIDE = 8_000
+"""Bytes of text in a row, on average, from which rows are taken in slices."""
+SLICES = (1, 16, 128)
+"""Parts into which the rows are cut: with very wide rows the 2048 that DuckDB takes at once fill the memory."""
+
+
+def _slices_for(con: duckdb.DuckDBPyConnection, rows: Rows) -> int:
+    texts = [
+        f"coalesce(strlen({quoted(name)}), 0)" for name, type_ in rows.columns.items() if type_ in ("VARCHAR", "JSON")
+    ]
+    if not texts:
+        return 1
+    (width,) = con.execute(f"SELECT coalesce(avg({' + '.join(texts)}), 0) FROM {rows.relation}").fetchall()[0]
+    return SLICES[(width > _WIDE) + (width > 8 * _WIDE)]
 
 
 def _views(con: duckdb.DuckDBPyConnection, sync: Sync, rows: Rows, slices: int, id_attributes: list[str]) -> list[str]:
@@ -124,7 +139,7 @@ def _views(con: duckdb.DuckDBPyConnection, sync: Sync, rows: Rows, slices: int, 
     if slices == 1 or sync.kind is Kind.MERGES:
         relations = [rows.relation]
     else:
-        by = "t"
+        by = "rowid"
         if sync.kind is Kind.EVENTS:  # those that may be alike stay together: they are numbered
             by = ", ".join(
                 map(quoted, named(rows, *(name.lower() for name in sync.identifiers.values()), "event_name"))
@@ -134,10 +149,10 @@ def _views(con: duckdb.DuckDBPyConnection, sync: Sync, rows: Rows, slices: int, 
         ]
     views = []
     for number, relation in enumerate(relations):
-        views.append(f"temp._operations_{number}")
+        name = f"_operations_{number}" if len(relations) > 1 else "_operations"
+        views.append(f"temp.{name}")
         con.execute(
-            f"CREATE OR REPLACE TEMP VIEW _operations_{number} AS "
-            + operations_sql(sync, rows.columns, relation, id_attributes)
+            f"CREATE OR REPLACE TEMP VIEW {name} AS " + operations_sql(sync, rows.columns, relation, id_attributes)
         )
     return views
 
@@ -262,7 +277,7 @@ def _write(
         f"""SELECT coalesce(o.key, 'row:' || md5(o.source_row)) AS key, o.operation || ',' AS operation, o.lane,
                    o.reason, o.field, o.message, o.source_row, o.hash, o.also, r.reason AS refused
             FROM ({hashed}) o{joins}{condition}{order}"""
-    ).to_arrow_reader(ROWS_AT_ONCE)
+    ).to_arrow_reader(ROWS_AT_ONCE if view == _WHOLE else ROWS_AT_ONCE // 16)
     for batch in stream:
         prepared.written += len(batch)
         _sort(batch, sync, prepared, outbox)

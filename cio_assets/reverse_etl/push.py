@@ -19,7 +19,7 @@ from cio_assets.customerio.track_client import TrackClient
 from cio_assets.reverse_etl.deliver import Progress, deliver
 from cio_assets.reverse_etl.model import Sync
 from cio_assets.reverse_etl.outbox import Outbox
-from cio_assets.reverse_etl.prepare import Options, Prepared, prepare, shape
+from cio_assets.reverse_etl.prepare import SLICES, Options, Prepared, prepare, shape
 from cio_assets.reverse_etl.rejects_sink import RejectsSink
 from cio_assets.reverse_etl.settle import Settled, settle
 from cio_assets.reverse_etl.source import PushError, stage_frame
@@ -130,10 +130,6 @@ def push(
     )
 
 
-_SLICES = (1, 16, 128)
-"""Parts into which the rows are cut, one after the other tried: with very wide rows 2048 at once fill the memory."""
-
-
 def _prepared(
     con: duckdb.DuckDBPyConnection,
     warehouse: Warehouse,
@@ -144,7 +140,7 @@ def _prepared(
     options: Options,
     window: tuple[datetime, datetime] | None,
 ) -> tuple[Outbox | None, Prepared | None]:
-    for slices in _SLICES:
+    for slices in SLICES:
         outbox = None if options.dry_run else Outbox.create(folder)
         try:
             with warehouse.transaction(con):
@@ -152,7 +148,7 @@ def _prepared(
                 prepared = prepare(con, warehouse, sync, relation, outbox, name, options, window=window, slices=slices)
                 return outbox, prepared
         except duckdb.OutOfMemoryException:
-            if slices == _SLICES[-1]:
+            if slices == SLICES[-1]:
                 raise PushError(
                     f"{sync.name}: its rows do not fit into {MEMORY}, even a few at a time; nothing was sent. Choose "
                     "fewer columns with `columns`."

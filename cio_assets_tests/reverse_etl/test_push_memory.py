@@ -31,7 +31,7 @@ SOURCES = {
         {},
     ),
 }
-MOST_MEGABYTES = 600
+MOST_MEGABYTES = {"pages of 50 kB": 850}  # rejected rows are kept whole: 100 MB of them here
 
 
 @pytest.mark.slow
@@ -51,7 +51,7 @@ def test_wide_rows_need_little_memory(name: str, empty_box: sandbox.Sandbox, tmp
     assert done.returncode == 0, done.stderr[-1500:]
     found = json.loads(done.stdout)
     assert (found["accepted"], found["rejected"]) == (accepted, rejected)
-    assert found["megabytes"] < MOST_MEGABYTES
+    assert found["megabytes"] < MOST_MEGABYTES.get(name, 600)
 
 
 def main() -> None:

@@ -199,9 +199,8 @@ def _find_keys(con: duckdb.DuckDBPyConnection, views: list[str], *, keep: bool) 
     if keep:
         con.execute("CREATE OR REPLACE TEMP TABLE _keys (key VARCHAR, also VARCHAR)")
         for view in views:
-            con.execute(
-                f"INSERT INTO temp._keys SELECT key, also FROM {view} WHERE key IS NOT NULL OR also IS NOT NULL"
-            )
+            # Unfiltered: DuckDB would push a condition through all layers of the view, and plan for seconds.
+            con.execute(f"INSERT INTO temp._keys SELECT key, also FROM {view}")
     keys_of = "temp._keys" if keep else views[0]
     keys, distinct = con.execute(
         f"SELECT count(*), count(DISTINCT hash(key)) FROM {keys_of} WHERE key IS NOT NULL"

@@ -53,7 +53,7 @@ def test_in_errors_and_logs(
     assert_silent(caplog.text)
 
 
-@pytest.mark.parametrize("status", [401, 404, 429])
+@pytest.mark.parametrize("status", [401, 429])
 def test_in_errors_and_logs_of_segments(
     status: int, server: Server, make_track: Callable[..., TrackClient], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -203,7 +203,7 @@ def _find_keys(con: duckdb.DuckDBPyConnection, views: list[str], *, keep: bool) 
             con.execute(f"INSERT INTO temp._keys SELECT key, also FROM {view}")
     keys_of = "temp._keys" if keep else views[0]
     keys, distinct = con.execute(
-        f"SELECT count(*), count(DISTINCT hash(key)) FROM {keys_of} WHERE key IS NOT NULL"
+        f"SELECT count(key), count(DISTINCT CASE WHEN key IS NOT NULL THEN hash(key) END) FROM {keys_of}"
     ).fetchall()[0]
     if keys == distinct:
         return False

@@ -47,6 +47,20 @@ def put_removals(
                UNION ALL SELECT key, unnest(from_json(also, '["VARCHAR"]')) FROM temp._gone WHERE also IS NOT NULL)
            WHERE known_as IN (SELECT key FROM temp._here)"""
     )
+    if sync.kind is Kind.PERSONS:
+        # Two values of one identifier are two people: who shares an email with a gone id has not become that person.
+        con.execute(
+            """CREATE OR REPLACE TEMP TABLE _others AS
+               WITH known AS (
+                   SELECT rowid AS person, key FROM temp._keys WHERE key IS NOT NULL
+                   UNION ALL SELECT rowid, unnest(from_json(also, '["VARCHAR"]')) FROM temp._keys
+                   WHERE also IS NOT NULL),
+               left_as AS (SELECT key, unnest(from_json(also, '["VARCHAR"]')) AS known_as FROM temp._gone)
+               SELECT DISTINCT l.key FROM left_as l JOIN known k ON k.key = l.known_as
+               JOIN known o ON o.person = k.person
+               WHERE json_keys(o.key)[1] = json_keys(l.key)[1] AND l.key NOT IN (SELECT key FROM temp._here)"""
+        )
+        con.execute("DELETE FROM temp._moved WHERE key IN (SELECT key FROM temp._others)")
     lane = Lane.GONE_SEGMENT if sync.kind is Kind.SEGMENT_MEMBERS else Lane.GONE
     moved = "true" if forget else "key IN (SELECT key FROM temp._moved)"
     refused = "key IN (SELECT key FROM temp._refused WHERE hash = 0)"

@@ -158,3 +158,10 @@ def test_an_object_known_by_another_identifier_stays(pushing: Pushing, gone: str
     assert pushing.push(what, rows(after)).removed == 0
     assert sorted(row["object_id"] for row in truth(pushing, "objects")) == ["acme", "zeta"]
     assert pushing.push(what, rows(after)).requests == 0
+
+
+def test_who_left_is_removed_though_another_person_has_the_same_email(pushing: Pushing) -> None:
+    mirror = sync("persons", mode="mirror")
+    pushing.push(mirror, pa.table({"id": ["u_1", "u_5"], "email": ["a@x.io", "b@x.io"]}))
+    result = pushing.push(mirror, pa.table({"id": ["u_2", "u_5"], "email": ["a@x.io", "b@x.io"]}))
+    assert (result.accepted, result.removed, result.unchanged) == (1, 1, 1)

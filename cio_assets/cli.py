@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import date
+from types import ModuleType
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _warehouse_errors() -> type[Exception]:
-    from cio_assets.warehouse import WarehouseError  # noqa: PLC0415  # see _check
+    from cio_assets.warehouse import WarehouseError  # noqa: PLC0415 - `--help` and `sandbox` do without loading Dagster and DuckDB
 
     return WarehouseError
 
@@ -96,7 +97,7 @@ def _date(text: str) -> date:
 
 
 def _check(_options: argparse.Namespace) -> int:
-    from cio_assets.check import check  # noqa: PLC0415  # Dagster and DuckDB are not loaded for the other commands
+    from cio_assets.check import check  # noqa: PLC0415 - `--help` and `sandbox` do without loading Dagster and DuckDB
 
     worst = 0
     for finding in check(load_settings()):
@@ -111,34 +112,32 @@ def _sandbox(options: argparse.Namespace) -> int:
     return 0
 
 
-def _sync(options: argparse.Namespace) -> int:
-    from cio_assets.console import run_push, run_sync  # noqa: PLC0415  # see _check
+def _console() -> ModuleType:
+    from cio_assets import console  # noqa: PLC0415 - `--help` and `sandbox` do without loading Dagster and DuckDB
 
+    return console
+
+
+def _sync(options: argparse.Namespace) -> int:
     settings = load_settings()
     select = options.select.split(",") if options.select is not None else []
-    failed = run_sync(settings, select, options.since)
-    pushed = 0 if select else run_push(settings, wanted=False)
+    failed = _console().run_sync(settings, select, options.since)
+    pushed = 0 if select else _console().run_push(settings, wanted=False)
     return FAILED if failed or pushed else 0
 
 
 def _push(options: argparse.Namespace) -> int:
-    from cio_assets.console import run_push  # noqa: PLC0415  # see _check
-
     chosen = {"dry_run": options.dry_run, "full": options.full}
-    return FAILED if run_push(load_settings(), options.syncs, **chosen) else 0
+    return FAILED if _console().run_push(load_settings(), options.syncs, **chosen) else 0
 
 
 def _rejects_list(options: argparse.Namespace) -> int:
-    from cio_assets.console import list_rejects  # noqa: PLC0415  # see _check
-
-    list_rejects(load_settings(), options.syncs, rows=options.rows)
+    _console().list_rejects(load_settings(), options.syncs, rows=options.rows)
     return 0
 
 
 def _rejects_retry(options: argparse.Namespace) -> int:
-    from cio_assets.console import retry_rejects  # noqa: PLC0415  # see _check
-
-    return FAILED if retry_rejects(load_settings(), options.syncs) else 0
+    return FAILED if _console().retry_rejects(load_settings(), options.syncs) else 0
 
 
 if __name__ == "__main__":

@@ -147,5 +147,6 @@ def run(
 
 
 def _last(state: tenacity.RetryCallState) -> Tried:
-    assert state.outcome is not None  # noqa: S101 - tenacity asks only after an attempt
+    if state.outcome is None:
+        raise RuntimeError("tenacity asked before the first attempt")
     return state.outcome.result()

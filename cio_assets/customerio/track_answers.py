@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .json_body import read_json
@@ -22,7 +22,7 @@ class OperationRefusal:
     index: int
     reason: str
     field: str
-    message: str
+    message: str = field(repr=False)
 
 
 @dataclass(frozen=True)

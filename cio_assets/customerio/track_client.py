@@ -4,6 +4,7 @@ What an operation says is the caller's knowledge.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -60,6 +61,12 @@ class Batch:
         return b"".join(self.operation(place) for place in places)[:-1]
 
 
+class EverythingRefused(RequestRefused):
+    """Operation after operation was refused and none accepted. `refused` are those of the batch that is known of."""
+
+    refused: Sequence[OperationRefusal] = ()
+
+
 class TrackClient:
     """One workspace's Track API. Thread-safe; a context manager.
 
@@ -108,18 +115,27 @@ class TrackClient:
         """Send operations to `/api/v2/batch`; those that were refused, all others were accepted.
 
         Raises ValueError above the documented sizes; CredentialsRefused (401, 403), NotFound (404), RequestRefused
-        (other 4xx, or a service that refuses everything), AnswerInvalid (a redirect), ServiceUnavailable (retries
+        (other 4xx; EverythingRefused), AnswerInvalid (a redirect), ServiceUnavailable (retries
         spent), ClientClosed.
         """
         _check_sizes(batch)
         refused: list[OperationRefusal] = []
-        todo: list[Sequence[int]] = [range(len(batch))]
-        while todo:
-            places = todo.pop()
-            if len(places):
-                found, again = self._send(batch, places)
-                refused += found
-                todo += again
+        # The large pieces first, so that what is good is known to be early; the small ones one after the other.
+        large: deque[Sequence[int]] = deque([range(len(batch))])
+        small: list[Sequence[int]] = []
+        try:
+            while large or small:
+                places = large.popleft() if large else small.pop()
+                if len(places):
+                    found, halves = self._send(batch, places)
+                    refused += found
+                    if len(places) > len(batch) // 16:
+                        large += halves
+                    else:
+                        small += reversed(halves)
+        except EverythingRefused as error:
+            error.refused = refused
+            raise
         return sorted(refused, key=lambda one: one.index)
 
     def send_anonymous_events(self, batch: Batch) -> list[OperationRefusal]:
@@ -127,13 +143,15 @@ class TrackClient:
 
         (Version 2 knows no anonymous people.) Raises as `send_batch` does, but leaves sizes to the service.
         """
-        refused = []
-        for place in range(len(batch)):
-            body = bytes(batch.operation(place)[:-1])
-            reply = self._post(_EVENTS_PATH, body)
-            one = self._alone(reply, place, body)
-            if one is not None:
-                refused.append(one)
+        refused: list[OperationRefusal] = []
+        try:
+            for place in range(len(batch)):
+                body = bytes(batch.operation(place)[:-1])
+                one = self._alone(self._post(_EVENTS_PATH, body), place, body)
+                refused += [one] if one else []
+        except EverythingRefused as error:
+            error.refused = refused
+            raise
         return refused
 
     def change_segment(
@@ -164,6 +182,7 @@ class TrackClient:
         """Send the operations at `places`: those that were refused, and in two halves what the answer leaves open.
 
         To send an accepted operation again is harmless: identify and the like say the same twice, events carry ids.
+        (But a merge that happened is refused the second time: its secondary is gone.)
         """
         body = b"".join((_BEFORE, batch.joined(places), _AFTER))
         reply = self._post(_BATCH_PATH, body)
@@ -183,7 +202,7 @@ class TrackClient:
             left = [place for number, place in enumerate(places) if number not in verdict.refused]
         # In halves even if a 400 names somebody: a service may name one at a time, and the rest would go n times.
         half = len(left) // 2
-        return refused, [left[half:], left[:half]]
+        return refused, [left[:half], left[half:]]
 
     def _change_segment(self, segment_id: int, action: str, id_type: str, ids: Sequence[str]) -> list[OperationRefusal]:
         """A refused call is halved until the people are found on whose account it is refused.
@@ -261,7 +280,7 @@ class TrackClient:
         if not hopeless:
             return
         detail = masked(error_text(reply.content), self._private(body))
-        raise RequestRefused(
+        raise EverythingRefused(
             f"The Track API at {self._account.host} refused {_REFUSES_EVERYTHING} operations one by one and accepted "
             f"none, the last with {reply.status} (reason: {one.reason}, field: {one.field or 'none'}), so the rest was "
             "not sent. Is CUSTOMERIO_TRACK_URL right, and what the sync sends?"

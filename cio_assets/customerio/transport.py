@@ -86,8 +86,8 @@ class Transport:
 class _Session(requests.Session):
     """Does not look where a redirect leads: none is followed, and a malformed address would raise."""
 
-    def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002 - whatever it says
-        return None
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        del resp  # whatever it says
 
 
 def _is_loopback(url: str) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import orjson
 
 from cio_assets.customerio import limits, overlap
-from cio_assets.customerio.track_client import OperationRefusal, TrackClient
+from cio_assets.customerio.track_client import EverythingRefused, OperationRefusal, TrackClient
 from cio_assets.reverse_etl.outbox import Lane, Outbox, Parcel
 
 Progress = Callable[[int], object]
@@ -22,12 +23,17 @@ def deliver(outbox: Outbox, client: TrackClient, progress: Progress = lambda _: 
 
     def send(parcel: Parcel) -> int:
         # Noted in the sending thread: an answer is in the journal even if another batch stops the run meanwhile.
-        if parcel.lane in (Lane.SEGMENT, Lane.GONE_SEGMENT):
-            _change_segments(outbox, client, parcel)
-        elif parcel.lane is Lane.ANONYMOUS:
-            _note(outbox, parcel, client.send_anonymous_events(parcel.batch))
-        else:
-            _note(outbox, parcel, client.send_batch(parcel.batch))
+        try:
+            if parcel.lane in (Lane.SEGMENT, Lane.GONE_SEGMENT):
+                _change_segments(outbox, client, parcel)
+            elif parcel.lane is Lane.ANONYMOUS:
+                _note(outbox, parcel, client.send_anonymous_events(parcel.batch))
+            else:
+                _note(outbox, parcel, client.send_batch(parcel.batch))
+        except EverythingRefused as error:
+            for one in error.refused:  # the next push begins behind them
+                outbox.answered(parcel.lane, parcel.first + one.index, 1, [replace(one, index=0)])
+            raise
         return len(parcel.batch.ends)
 
     for lane in outbox.lanes():

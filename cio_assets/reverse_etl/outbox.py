@@ -23,7 +23,7 @@ import pyarrow as pa
 from cio_assets.customerio import limits
 from cio_assets.customerio.track_client import Batch, OperationRefusal
 
-FORMAT = 1
+FORMAT = 2
 """Of the files; an outbox of another format is left alone."""
 ROWS_AT_ONCE = 4096
 """Rows of one Arrow batch: with the longest operations 130 MB."""

@@ -17,7 +17,7 @@ from cio_assets.reverse_etl.model import Kind
 from cio_assets.reverse_etl.outbox import KEYS, REJECTED, Answered, Lane, Outbox
 from cio_assets.reverse_etl.rejects_sink import RejectsSink
 from cio_assets.reverse_etl.source import PushError
-from cio_assets.warehouse.database import Warehouse
+from cio_assets.warehouse.database import Warehouse, WarehouseError
 
 _ROWS_AT_ONCE = 10_000
 
@@ -78,11 +78,12 @@ def settle(
         with warehouse.transaction(con):
             state.create(con, sync)
             _write(con, manifest, run, moment, complete=_is_complete(answers))
-    except duckdb.Error as error:
-        # Its messages quote values.
+    except (duckdb.Error, WarehouseError) as error:
+        # DuckDB's messages quote values, ours do not.
+        why = str(error) if isinstance(error, WarehouseError) else f"({type(error).__name__})"
         raise PushError(
-            f"{sync}: what was sent could not be noted in the warehouse ({type(error).__name__}); it stays in "
-            "DAGSTER_HOME/outbox and is noted by the next push. See that the warehouse can be written and has room."
+            f"{sync}: what was sent could not be noted in the warehouse: {why} Nothing is lost: the answers stay in "
+            "DAGSTER_HOME/outbox and are noted by the next push. See that the warehouse can be written and has room."
         ) from None
     outbox.remove()
     return settled

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from cio_assets.customerio import RequestRefused, limits
-from cio_assets.customerio.track_client import OperationRefusal, TrackClient
+from cio_assets.customerio.track_client import EverythingRefused, OperationRefusal, TrackClient
 
 from .http_server import Asked, Say, Server
 from .track_server import batch_of, error
@@ -100,3 +100,11 @@ def test_a_segment_that_takes_nobody_is_refused_to_everybody(server: Server, tra
     refused = track.change_segment(7, "add_customers", "email", [f"u{number}@example.com" for number in range(1000)])
     assert refused == [OperationRefusal(place, "refused", "", "segment does not exist") for place in range(1000)]
     assert len(server.asked) < 40
+
+
+def test_what_was_refused_before_it_was_given_up_is_told(server: Server, track: TrackClient) -> None:
+    server.say(WRONG)
+    with pytest.raises(EverythingRefused) as caught:
+        track.send_anonymous_events(batch_of([event(number) for number in range(1000)]))
+    assert [one.index for one in caught.value.refused] == list(range(199))
+    assert {one.message for one in caught.value.refused} == {"event name must not be blank"}

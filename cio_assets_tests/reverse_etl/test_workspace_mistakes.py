@@ -87,3 +87,36 @@ def test_a_window_removes_nobody(pushing: Pushing) -> None:
 def day(number: int) -> tuple[datetime, datetime]:
     """A day of October."""
     return datetime(2026, 10, number, tzinfo=UTC), datetime(2026, 10, number + 1, tzinfo=UTC)
+
+
+def test_good_rows_behind_hundreds_of_bad_ones_arrive_where_whole_batches_are_refused(
+    empty_box: sandbox.Sandbox, tmp_path: Path
+) -> None:
+    bad, good = 450, 100
+    objects = pa.table(
+        {
+            "object_type_id": ["99"] * bad + ["1"] * good,
+            "object_id": [f"o_{number}" for number in range(bad + good)],
+        }
+    )
+    empty_box.faults(rules=[{"kind": "batch400"}])
+    pushing = Pushing(empty_box, tmp_path)
+    result = pushing.push(sync("objects"), objects)
+    assert (result.accepted, len(pushing.rejected())) == (good, bad)
+    assert len(empty_box.truth("objects")) == good
+
+
+def test_bad_rows_alone_end_the_push_and_the_next_begins_behind_them(
+    empty_box: sandbox.Sandbox, tmp_path: Path
+) -> None:
+    objects = pa.table({"object_type_id": ["99"] * 450, "object_id": [f"o_{number}" for number in range(450)]})
+    empty_box.faults(rules=[{"kind": "batch400"}])
+    pushing = Pushing(empty_box, tmp_path)
+    known = 0
+    for _ in range(2):
+        with pytest.raises(PushError, match="refused 200 operations one by one"):
+            pushing.push(sync("objects"), objects)
+        before, known = known, len(pushing.rejected())
+        assert known > before
+    pushing.push(sync("objects"), objects)
+    assert len(pushing.rejected()) == 450

@@ -1,8 +1,9 @@
 """Reads what the Track API says about operations, whatever keys its errors have or lack (section 9)."""
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .json_body import read_json
@@ -22,7 +23,7 @@ class OperationRefusal:
     index: int
     reason: str
     field: str
-    message: str = field(repr=False)
+    message: str = dataclasses.field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,6 +50,11 @@ class AppApi:
     def url(self) -> str:
         """Base URL in use."""
         return base_url("app", self.settings.region, self.settings.app_url)
+
+    @property
+    def workspace(self) -> str:
+        """Tells workspaces apart without telling the key."""
+        return hashlib.sha256(f"{self.url} {self.settings.require_app_api_key()}".encode()).hexdigest()
 
     def client(self, max_attempts: int = MAX_ATTEMPTS) -> AppClient:
         """A client to be used in a `with` block.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from cio_assets.catalog import Endpoint, Parent, Table
 from cio_assets.catalog.shape import RowInvalid, Shaper
-from cio_assets.customerio import AppClient, Call, NotFound, Page, Paging, overlap
-from cio_assets.warehouse import Staging
+from cio_assets.customerio import AppClient, Call, CustomerioError, NotFound, Page, Paging, RequestRefused, overlap
+from cio_assets.warehouse import Chain, Staging
 
 _RECENT = 10_000
 """Keys of the newest rows that are remembered to recognise a list that repeats another."""
@@ -20,6 +22,9 @@ _RECENT = 10_000
 
 _WORKERS_FOR_LONG_PAGES = 4
 """Enough to use the budget, and few enough for pages of 30 000 rows to fit into memory side by side."""
+
+_CURSOR_REFUSED = (400, 404, 410, 422)
+"""How a service may say that it does not know a cursor (any more)."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Extracted:
-    """How many chains of pages were read, and how many parents were gone (404)."""
+    """How many chains of pages were read, and the keys of parents that were gone (404)."""
 
     units: int
-    parents_gone: int
+    gone: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
 class AllParentsGone(Exception):
@@ -44,7 +49,7 @@ class AllParentsGone(Exception):
 
 def believable(table: Table, extracted: Extracted) -> Extracted:
     """What was read, or `AllParentsGone`."""
-    if extracted.units > 1 and extracted.parents_gone == extracted.units:
+    if extracted.units > 1 and len(extracted.gone) == extracted.units:
         path = table.endpoint.path if table.endpoint else ""
         raise AllParentsGone(
             f"GET {path} was answered 404 for each of {extracted.units} parents, though they were listed. The table is "
@@ -54,62 +59,84 @@ def believable(table: Table, extracted: Extracted) -> Extracted:
 
 
 def extract(
-    table: Table, client: AppClient, staging: Staging, parents: Mapping[str, pa.Table], *, other_side: bool = False
+    table: Table,
+    client: AppClient,
+    staging: Staging,
+    parents: Mapping[str, pa.Table],
+    *,
+    other_side: bool = False,
+    until: int | None = None,
 ) -> Extracted:
     """Read everything the table holds into `staging`; `parents` are the rows of each parent table.
 
     Of a table that can be read from two sides the one with fewer parents is asked, or the other side if so wanted.
+    `until` (unix seconds) ends a list of activities behind the last that is as new, where the list is newest first.
 
-    A parent that answers 404 has gone: its rows are not there. Raises what the client raises, and `RowInvalid`.
+    A parent that answers 404 has gone: its rows are not there. What an earlier run left in the staging is not asked
+    again. Raises what the client raises, and `RowInvalid`.
     """
-    endpoint, parent = _side(table, parents, other_side=other_side)
-    reader = _Reader(table, endpoint, client, staging)
-    units = _units(table, endpoint, parent, parents[parent.table] if parent else None)
+    endpoint, parent = side(table, parents, other_side=other_side)
+    reader = Reader(table, endpoint, client, staging)
+    units = units_of(table, endpoint, parent, parents[parent.table] if parent else None)
     if table.variants_repeat:
-        return _read_repeating(reader, list(units))
-    done = gone = 0
+        return _read_repeating(reader, list(units), until)
+    done = 0
+    gone = []
     workers = min(client.workers, _WORKERS_FOR_LONG_PAGES) if (endpoint.page_size or 0) > 1000 else client.workers
-    for _, present in overlap(workers, units, reader.read):
+    for unit, present in overlap(workers, units, reader.read):
         done += 1
-        gone += not present
+        if not present:
+            gone.append(unit.given)
     return believable(table, Extracted(done, gone))
 
 
-class _Reader:
+class Reader:
     """Reads one unit after the other, from many threads."""
 
     def __init__(self, table: Table, endpoint: Endpoint, client: AppClient, staging: Staging) -> None:
         self.table = table
+        self.staging = staging
         self._endpoint = endpoint
         self._client = client
-        self.staging = staging
         self._shaper = Shaper(table)
 
     def read(self, unit: Unit) -> bool:
         """Stage every row of the unit; False where its parent has gone."""
         for path in filter(None, (self._endpoint.path, self._endpoint.gone_path)):
-            call = Call(unit.call.method, path, unit.call.path_params, unit.call.query, unit.call.json)
-            chain = self.staging.begin()
-            try:
-                for rows in self.pages(Unit(call, unit.given)):
-                    self.staging.append(rows, chain)
-            except NotFound:
-                self.staging.abandon(chain)  # it may have gone in the middle of its pages
-                if not self._of_a_parent(unit):
-                    raise
-            else:
+            chain = self.walk(Unit(replace(unit.call, path=path), unit.given))
+            if not chain.gone:
                 return True
         return False
+
+    def walk(self, unit: Unit, only_note: Callable[[list[dict[str, Any]]], Any] | None = None) -> Chain:
+        """Stage the pages of a unit that are not staged yet; or no rows, but what `only_note` makes of each page."""
+        chain = self.staging.chain(unit_name(unit.call))
+        restarted = False
+        while not chain.finished:
+            try:
+                for page, rows in self.pages(unit, chain):
+                    if only_note:
+                        self.staging.page(chain, (), page.next, note=only_note(rows))
+                    else:
+                        self.staging.page(chain, rows, page.next)
+            except (NotFound, RequestRefused) as error:
+                if not restarted and cursor_refused(chain.resume, error):
+                    chain, restarted = self.staging.restart(chain), True
+                elif isinstance(error, NotFound) and self._of_a_parent(unit):
+                    self.staging.leave(chain)
+                else:
+                    raise
+        return chain
 
     def _of_a_parent(self, unit: Unit) -> bool:
         """Whether a 404 can mean that the parent has gone; never for a batch of people (observed-behaviour.md)."""
         return bool(unit.given) and any(parent.batch is None for parent in self.table.parents)
 
-    def pages(self, unit: Unit) -> Iterator[list[dict[str, Any]]]:
-        """The unit's rows, a page at a time."""
-        for page in self._client.pages(unit.call, Paging(self._endpoint.paging), self._items):
+    def pages(self, unit: Unit, chain: Chain) -> Iterator[tuple[Page, list[dict[str, Any]]]]:
+        """The pages of the unit that are not staged yet, and the rows of each."""
+        for page in self._client.pages(unit.call, Paging(self._endpoint.paging), self._items, chain.resume):
             given = {**{name: page.body.get(name) for name in self._endpoint.siblings}, **unit.given}
-            yield list(self._rows(page, given))
+            yield page, list(self._rows(page, given))
 
     def _rows(self, page: Page, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         try:
@@ -123,24 +150,70 @@ class _Reader:
         return [items] if isinstance(items, dict) else items
 
 
-def _read_repeating(reader: _Reader, units: list[Unit]) -> Extracted:
+def cursor_refused(resume: Mapping[str, Any] | None, error: CustomerioError) -> bool:
+    """Whether a list is to be begun anew: its cursor is not (any longer) accepted."""
+    return resume is not None and error.status in _CURSOR_REFUSED
+
+
+def unit_name(call: Call) -> str:
+    """Names a call for ever: the same is asked by whoever goes on."""
+    said = [call.method, call.path, dict(call.path_params), dict(call.query), call.json]
+    return hashlib.blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+
+
+def _read_repeating(reader: Reader, units: list[Unit], until: int | None) -> Extracted:
     """Read variants of which a later one may bring the same rows again: it ends with a page of known rows."""
     key = reader.table.key
     known: set[tuple] = set()
-    recent: deque[tuple] = deque(maxlen=_RECENT)
-    for number, unit in enumerate(units):
-        for rows in reader.pages(unit):
-            keys = [tuple(row[name] for name in key) for row in rows]
-            if number and rows and known.issuperset(keys):
-                break
-            reader.staging.append(rows)
-            if number == 0 and len(recent) < _RECENT:
-                recent.extend(keys)
-        known.update(recent)
-    return Extracted(len(units), 0)
+    for unit in units:
+        mine = _newest_first(reader, unit, key, known, until)
+        known |= mine
+    return Extracted(len(units))
 
 
-def _side(table: Table, parents: Mapping[str, pa.Table], *, other_side: bool) -> tuple[Endpoint, Parent | None]:
+def _newest_first(reader: Reader, unit: Unit, key: tuple[str, ...], known: set[tuple], until: int | None) -> set[tuple]:
+    """Read one variant; answers the keys of its first rows."""
+    chain = reader.staging.chain(unit_name(unit.call))
+    restarted = False
+    while True:
+        recent = {tuple(one) for keys in chain.notes for one in keys}
+        order = _Order()
+        try:
+            if not chain.finished:
+                for page, rows in reader.pages(unit, chain):
+                    keys = [tuple(row[name] for name in key) for row in rows]
+                    over = bool(rows) and known.issuperset(keys)
+                    over = over or order.passed([row["timestamp"] for row in rows], until)
+                    note = keys if len(recent) < _RECENT else None
+                    reader.staging.page(chain, rows, None if over else page.next, note=note)
+                    recent.update(keys if note else ())
+                    if over:
+                        break
+        except RequestRefused as error:
+            if restarted or not cursor_refused(chain.resume, error):
+                raise
+            chain, restarted = reader.staging.restart(chain), True
+        else:
+            return recent
+
+
+class _Order:
+    """Whether a list has come newest first so far: only then does an old row prove that the rest is old."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._descending = True
+
+    def passed(self, times: Sequence[int | None], until: int | None) -> bool:
+        """Take in the times of a page; whether all that follows is older than `until`."""
+        told = [time for time in times if time is not None]
+        sequence = told if self._last is None else [self._last, *told]
+        self._descending = self._descending and all(later <= earlier for earlier, later in pairwise(sequence))
+        self._last = told[-1] if told else self._last
+        return until is not None and self._descending and bool(told) and max(told) < until
+
+
+def side(table: Table, parents: Mapping[str, pa.Table], *, other_side: bool) -> tuple[Endpoint, Parent | None]:
     """The endpoint to ask: of two sides of the same rows the one with fewer parents."""
     if table.endpoint is None:
         raise ValueError(f"{table.name} is not read from the API")
@@ -151,7 +224,7 @@ def _side(table: Table, parents: Mapping[str, pa.Table], *, other_side: bool) ->
     return table.endpoint, table.parent
 
 
-def _units(table: Table, endpoint: Endpoint, parent: Parent | None, rows: pa.Table | None) -> Iterator[Unit]:
+def units_of(table: Table, endpoint: Endpoint, parent: Parent | None, rows: pa.Table | None) -> Iterator[Unit]:
     limit = {"limit": endpoint.page_size} if endpoint.page_size else {}
     for variant in table.variants:
         in_path = {name: value for name, value in variant.items() if f"{{{name}}}" in endpoint.path}
@@ -170,7 +243,9 @@ def _units(table: Table, endpoint: Endpoint, parent: Parent | None, rows: pa.Tab
 
 def parent_rows(rows: pa.Table, parent: Parent) -> Iterator[dict[str, Any]]:
     """The parents' keys by the child's names: one dict a row, or one dict of lists a batch."""
-    whole = rows.select(list(parent.columns)).combine_chunks()  # else the batches end where the chunks do
+    chosen = rows.select(list(parent.columns))
+    # In one order every time, or a run that died could not go on with its batches. (Chunks would end batches early.)
+    whole = chosen.sort_by([(name, "ascending") for name in parent.columns]).combine_chunks()
     for batch in whole.to_batches(max_chunksize=parent.batch or 1000):
         columns = {parent.columns[column]: values for column, values in batch.to_pydict().items()}
         if parent.batch:

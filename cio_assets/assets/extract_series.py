@@ -40,38 +40,42 @@ class Span:
 
 
 @dataclass(frozen=True)
-class _Unit:
+class SeriesUnit:
+    """One request: a parent's key, a period and, for version 2, the span to read."""
+
     parent: Mapping[str, Any]
     period: str
     span: Span | None
 
 
 def extract_series(
-    table: Table,
-    client: AppClient,
-    staging: Staging,
-    parents: pa.Table,
-    periods: Sequence[str] | Sequence[Span],
-    now: Callable[[], datetime],
+    table: Table, client: AppClient, staging: Staging, units: Sequence[SeriesUnit], now: Callable[[], datetime]
 ) -> Extracted:
-    """Read the metrics of every parent: for version 2 the given spans, for version 1 the given periods as far as told.
+    """Read metrics: for version 2 the span of each unit, for version 1 its period as far as the API tells.
 
     Raises what the client raises; an answer that is no series raises `AnswerInvalid`.
     """
     reader = _Reader(table, client, staging, now)
-    done = gone = 0
-    for _, present in overlap(client, _units(table, parents, periods), reader.read):
+    done = 0
+    gone = []
+    for unit, present in overlap(client, units, reader.read):
         done += 1
-        gone += not present
+        if not present:
+            gone.append(unit.parent)
     return believable(table, Extracted(done, gone))
 
 
-def _units(table: Table, parents: pa.Table, periods: Sequence[str] | Sequence[Span]) -> Iterator[_Unit]:
+def series_units(table: Table, parents: pa.Table, periods: Sequence[str] | Sequence[Span]) -> Iterator[SeriesUnit]:
+    """What there is to ask of every parent; version 2 tells spans, version 1 periods."""
     if table.parent is None:
         raise ValueError(f"{table.name} has no parent to read metrics of")
     for period in periods:
         for values in parent_rows(parents, table.parent):
-            yield _Unit(values, period, None) if isinstance(period, str) else _Unit(values, period.period, period)
+            yield (
+                SeriesUnit(values, period, None)
+                if isinstance(period, str)
+                else SeriesUnit(values, period.period, period)
+            )
 
 
 def _into_the_hour(instant: datetime) -> float:
@@ -86,33 +90,36 @@ class _Reader:
         self._now = now
         self._clock_stands = False  # a service (a sandbox) whose Date does not move
 
-    def read(self, unit: _Unit) -> bool:
+    def read(self, unit: SeriesUnit) -> bool:
+        """Stage the unit; False where its parent has gone."""
+        span = unit.span and (int(unit.span.start.timestamp()), int(unit.span.end.timestamp()))
+        chain = self._staging.chain(repr((sorted(unit.parent.items()), unit.period, span)))
+        if chain.finished:
+            return not chain.gone
         try:
             answer, starts, covered = self._version_2(unit, unit.span) if unit.span else self._version_1(unit)
         except NotFound:
+            self._staging.leave(chain)
             return False
         try:
             rows = list(series.rows(self._table, answer.body, unit.period, starts, unit.parent))
         except series.SeriesInvalid as error:
             raise AnswerInvalid(f"GET {self._path}: {error}") from None
-        if unit.span:
+        if span:
             # A bucket belongs to the span in which it starts, whatever the service put around it.
-            low, high = int(unit.span.start.timestamp()), int(unit.span.end.timestamp())
-            rows = [row for row in rows if low <= row["period_start"] < high]
-        self._staging.append(rows)
-        if covered:
-            first, last = covered
-            self._staging.add_span(
-                {
-                    **unit.parent,
-                    "period": unit.period,
-                    "span_from": int(first.timestamp()),
-                    "span_to": int(last.timestamp()),
-                }
-            )
+            rows = [row for row in rows if span[0] <= row["period_start"] < span[1]]
+        read = covered and {
+            **unit.parent,
+            "period": unit.period,
+            "span_from": int(covered[0].timestamp()),
+            "span_to": int(covered[1].timestamp()),
+        }
+        self._staging.page(chain, rows, span=read)
         return True
 
-    def _version_2(self, unit: _Unit, span: Span) -> tuple[Answer, list[datetime], tuple[datetime, datetime] | None]:
+    def _version_2(
+        self, unit: SeriesUnit, span: Span
+    ) -> tuple[Answer, list[datetime], tuple[datetime, datetime] | None]:
         first, end = ceil(span.period, span.start), ceil(span.period, span.end)
         answer = self._ask(
             unit,
@@ -133,7 +140,7 @@ class _Reader:
         covered_to = min(span.end, shift_from(span.period, echoed, count))
         return answer, starts, (span.start if echoed <= first else echoed, covered_to)
 
-    def _version_1(self, unit: _Unit) -> tuple[Answer, list[datetime], tuple[datetime, datetime] | None]:
+    def _version_1(self, unit: SeriesUnit) -> tuple[Answer, list[datetime], tuple[datetime, datetime] | None]:
         earlier: datetime | None = None
         while True:
             self._stay_clear_of_the_hour()
@@ -159,7 +166,7 @@ class _Reader:
         elif into > 3600 - _HOUR_MARGIN:
             time.sleep(3600 - into + _HOUR_MARGIN)
 
-    def _ask(self, unit: _Unit, query: Mapping[str, str | int]) -> Answer:
+    def _ask(self, unit: SeriesUnit, query: Mapping[str, str | int]) -> Answer:
         endpoint = self._table.endpoint
         if endpoint is None:
             raise ValueError(f"{self._table.name} is not read from the API")

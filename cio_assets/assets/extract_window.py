@@ -7,18 +7,18 @@ would otherwise idle and enough pages are left to be worth the one more request 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from cio_assets.assets.extract import Extracted
+from cio_assets.assets.extract import Extracted, Reader, Unit, cursor_refused
 from cio_assets.catalog import Endpoint, Table
 from cio_assets.catalog.shape import RowInvalid, Shaper
 from cio_assets.catalog.windows import Window, windows
-from cio_assets.customerio import AnswerInvalid, AppClient, Call, Page, Paging
+from cio_assets.customerio import AnswerInvalid, AppClient, Call, Page, Paging, RequestRefused
 from cio_assets.warehouse import Staging
 
 _WORTH_CUTTING = 4
@@ -26,6 +26,8 @@ _WORTH_CUTTING = 4
 
 _PAGES_PER_CUT = 32
 """Pages read for each further cut: a cut costs about a request, three in a hundred here."""
+
+_CHAINS = "chains"
 
 _FIRST_CUTS = 2
 """Cuts at the start, where the first pages promise at least half as many pages for each."""
@@ -42,7 +44,27 @@ class _Chain:
     page_top: int | None = None
     ordered: bool = True
     rows_per_second: float = 0.0
+    restarted: bool = False
     cursors: set[Any] = field(default_factory=set)
+
+    def place(self) -> dict[str, Any]:
+        """What another run needs to go on, for the journal."""
+        return {
+            "first": self.window.first,
+            "last": self.window.last,
+            "stop": self.stop,
+            "resume": self.resume,
+            "oldest": self.oldest,
+            "page_top": self.page_top,
+            "ordered": self.ordered,
+            "rows_per_second": self.rows_per_second,
+        }
+
+    @staticmethod
+    def at(place: Mapping[str, Any]) -> _Chain:
+        """The chain at such a place."""
+        rest = {name: value for name, value in place.items() if name not in ("first", "last")}
+        return _Chain(Window(place["first"], place["last"]), **rest)
 
     def pages_left(self, page_size: int) -> float:
         """Estimate, from the density of what was read."""
@@ -52,11 +74,30 @@ class _Chain:
 
 
 def extract_window(table: Table, client: AppClient, staging: Staging, start: datetime, end: datetime) -> Extracted:
-    """Stage every delivery created in `[start, end)`. Raises what the client raises, and `RowInvalid`."""
+    """Stage every delivery created in `[start, end)`, behind what an earlier run left in the staging.
+
+    Raises what the client raises, and `RowInvalid`.
+    """
     if table.endpoint is None or table.endpoint.page_size is None:
         raise ValueError(f"{table.name} is not read by windows")
     reader = _Reader(table, table.endpoint, table.endpoint.page_size, client, staging)
-    return Extracted(reader.read(windows(start, end)), 0)
+    return Extracted(reader.read(windows(start, end)))
+
+
+def extract_drafts(
+    table: Table, client: AppClient, staging: Staging, start: datetime, end: datetime, columns: Sequence[str]
+) -> list[list[Any]]:
+    """The `columns` of drafts created in `[start, end)`: the list of deliveries leaves them out, metrics count them."""
+    if table.endpoint is None:
+        raise ValueError(f"{table.name} is not read by windows")
+    reader = Reader(table, table.endpoint, client, staging)
+    found: list[list[Any]] = []
+    for window in windows(start, end):
+        query = {"drafts": True, "limit": table.endpoint.page_size, **window.query}
+        unit = Unit(Call(table.endpoint.method, table.endpoint.path, {}, query), {})
+        chain = reader.walk(unit, only_note=lambda rows: [[row[name] for name in columns] for row in rows])
+        found += [values for page in chain.notes for values in page]
+    return found
 
 
 class _Reader:
@@ -76,7 +117,11 @@ class _Reader:
 
     def read(self, spans: Iterable[Window]) -> int:
         """Stage the deliveries of the windows; answers the number of chains it took."""
-        self._waiting.extend(_Chain(window, window.first) for window in spans)
+        left = self._staging.noted.get(_CHAINS)
+        if left is None:
+            self._waiting.extend(_Chain(window, window.first) for window in spans)
+        else:
+            self._waiting.extend(map(_Chain.at, left))
         chains = len(self._waiting)
         pool = ThreadPoolExecutor(self._client.workers, thread_name_prefix="deliveries")
         try:
@@ -85,7 +130,13 @@ class _Reader:
                     chain = self._waiting.popleft()
                     self._running[pool.submit(self._fetch, chain, chain.resume)] = chain
                 for done in wait(self._running, return_when=FIRST_COMPLETED).done:
-                    self._take(self._running.pop(done), done.result())
+                    chain = self._running.pop(done)
+                    try:
+                        page = done.result()
+                    except RequestRefused as error:
+                        self._begin_anew(chain, error)
+                    else:
+                        self._take(chain, page)
                 chains += self._cut_the_longest()
         finally:
             # The threads only fetch: after an error the client's close ends what they still wait for.
@@ -105,7 +156,7 @@ class _Reader:
         self._pages += 1
         _observe(chain, [row["created"] for row in rows if row["created"] is not None])
         # What is older than the chain's stop comes with the chain that was cut off.
-        self._staging.append(row for row in rows if row["created"] is None or row["created"] >= chain.stop)
+        wanted = [row for row in rows if row["created"] is None or row["created"] >= chain.stop]
         finished = chain.ordered and chain.oldest is not None and chain.oldest < chain.stop
         if page.next is not None and not finished:
             if page.next.get("start") in chain.cursors:
@@ -114,6 +165,17 @@ class _Reader:
             chain.cursors.add(page.next.get("start"))
             chain.resume = page.next
             self._waiting.append(chain)
+        # With the rows, where every chain now is: a run that dies goes on there.
+        alive = [*self._running.values(), *self._waiting]
+        self._staging.append(wanted, noted={_CHAINS: [one.place() for one in alive]})
+
+    def _begin_anew(self, chain: _Chain, error: RequestRefused) -> None:
+        """The chain's cursor is refused: ask anew for what it has not brought yet."""
+        if chain.restarted or not cursor_refused(chain.resume, error):
+            raise error
+        last = chain.oldest if chain.ordered and chain.oldest is not None else chain.window.last
+        anew = _Chain(Window(chain.stop, max(chain.stop, last)), chain.stop, restarted=True)
+        self._waiting.append(anew)
 
     def _cut_the_longest(self) -> int:
         """Cut a chain in two if a thread would idle and it is worth a request; answers the number of cuts."""

@@ -3,25 +3,23 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
 from cio_assets.assets.api import AppApi, Observer, observed
-from cio_assets.assets.extract import Extracted, extract
-from cio_assets.assets.extract_series import extract_series
-from cio_assets.assets.extract_window import extract_window
-from cio_assets.assets.partitions import partitions_of, spans
+from cio_assets.assets.asked import FULL_TAG
+from cio_assets.assets.partitions import partitions_of
+from cio_assets.assets.reading import Wanted, plan_reading
 from cio_assets.catalog import TABLES, Refresh, Table
-from cio_assets.catalog.windows import WIDEST
-from cio_assets.customerio import AppClient, CredentialsRefused
+from cio_assets.customerio import CredentialsRefused
 from cio_assets.io_managers import ViewOver, WarehouseLoad
 from cio_assets.settings import Settings
 from cio_assets.warehouse import Staging
 from cio_assets.warehouse.database import kind_of
-from cio_assets.warehouse.load import Replace, declared_columns
+from cio_assets.warehouse.ledger import Ledger
+from cio_assets.warehouse.load import declared_columns
 
 PREFIX = "customerio"
 
@@ -56,7 +54,9 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
     if partitions is not None:
         common |= {"partitions_def": partitions, "backfill_policy": dg.BackfillPolicy.single_run()}
     inputs = {
-        parent.table: dg.AssetIn(key=asset_key(parent.table), metadata={"columns": list(parent.columns)})
+        parent.table: dg.AssetIn(
+            key=asset_key(parent.table), metadata={"columns": list(dict.fromkeys((*parent.columns, *parent.marker)))}
+        )
         for parent in table.parents
     }
 
@@ -67,11 +67,20 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
             raise dg.Failure(
                 "The run names no partition of this asset: give a range whose end is not before its start."
             )
-        started, read_at = time.monotonic(), api.now()
-        with api.client() as client, Staging(settings.staging_dir, table.name) as staging:
+        started = time.monotonic()
+        wanted = _wanted(table, context)
+        warehouse = context.resources.warehouse.warehouse
+        stored = warehouse.count(table.name) if table.variants_repeat else 0
+        plan = plan_reading(table, wanted, api, Ledger(warehouse), parents, stored)
+        inputs = None if wanted.full else plan.fingerprint(api.workspace, common["code_version"])
+        slot = " ".join(context.partition_keys) if partitions is not None else ""
+        with (
+            api.client() as client,
+            Staging(settings.staging_dir, table.name, inputs, slot=slot, began=api.now()) as staging,
+        ):
             try:
                 with observed(api.observer or _log_to(context), table.name, client, staging):
-                    extracted, replace = _extract(table, context, api, client, staging, parents)
+                    extracted = plan.read(client, staging)
             except CredentialsRefused as error:
                 api.remember(error)
                 raise
@@ -81,37 +90,26 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
         context.add_output_metadata(
             {
                 "requests": usage.requests,
+                "requests_spared": plan.asked.spared,
+                "pages_from_an_earlier_run": staging.resumed_pages,
                 "retries": usage.retries,
                 # Summed over threads by the client; no run waits longer than it lasts.
                 "seconds_waited_for_budget": dg.MetadataValue.float(round(min(usage.waited_seconds, seconds), 1)),
                 "seconds_reading": dg.MetadataValue.float(round(seconds, 1)),
                 "bytes_read": usage.bytes,
-                "parents_gone": extracted.parents_gone,
+                "parents_gone": len(extracted.gone),
             }
         )
-        return WarehouseLoad(table, staged, read_at, replace)
+        return plan.load(staged, staging.began, extracted)
 
     return _asset(read, ins=inputs, required_resource_keys={"customerio", "warehouse"}, **common)
 
 
-def _extract(
-    table: Table,
-    context: dg.AssetExecutionContext,
-    api: AppApi,
-    client: AppClient,
-    staging: Staging,
-    parents: Mapping[str, pa.Table],
-) -> tuple[Extracted, Replace | None]:
-    if table.refresh is Refresh.WINDOW:
-        window = context.partition_time_window
-        replace = Replace(window.start, window.end, horizon=api.now() - timedelta(seconds=WIDEST))
-        return extract_window(table, client, staging, window.start, window.end), replace
-    if table.parent and table.series:
-        keys = list(context.partition_keys)
-        periods = spans(keys, api.settings.start_date) if table.series == 2 else keys
-        return extract_series(table, client, staging, parents[table.parent.table], periods, api.now), None
-    other_side = api.settings.relationships == "people"
-    return extract(table, client, staging, parents, other_side=other_side), None
+def _wanted(table: Table, context: dg.AssetExecutionContext) -> Wanted:
+    window = context.partition_time_window if table.refresh is Refresh.WINDOW else None
+    keys = list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else []
+    full = context.run.tags.get(FULL_TAG) == "true"
+    return Wanted(keys, window and (window.start, window.end), full)
 
 
 def _log_to(context: dg.AssetExecutionContext) -> Observer:

@@ -70,6 +70,10 @@ _SCHEDULED = """
     scheduled_stop_should_sunset bool
 """
 
+# What moves when the children do, as far as the service tells: a changed action does not move its campaign.
+_WORKFLOW = ("updated", "deduplicate_id", "actions")
+_NEWSLETTER = ("updated", "deduplicate_id", "content_ids", "sent_at")
+
 
 def _delivery_view(name: str, of_what: str, where: str, docs: str) -> Table:
     return Table(
@@ -138,7 +142,7 @@ TABLES = (
         refresh=Refresh.SNAPSHOT,
         docs="campaigns/listCampaignActions/",
         endpoint=Endpoint(path="/v1/campaigns/{campaign_id}/actions", items="actions", paging="cursor"),
-        parent=Parent(table="campaigns", columns={"id": "campaign_id"}),
+        parent=Parent(table="campaigns", columns={"id": "campaign_id"}, marker=_WORKFLOW),
         requests="Σ campaigns ⌈actions ÷ 10⌉, at least 1 each",
     ),
     Table(
@@ -175,7 +179,7 @@ TABLES = (
         refresh=Refresh.SNAPSHOT,
         docs="broadcasts/",
         endpoint=Endpoint(path="/v1/broadcasts/{broadcast_id}/actions", items="actions", paging="cursor"),
-        parent=Parent(table="broadcasts", columns={"id": "broadcast_id"}),
+        parent=Parent(table="broadcasts", columns={"id": "broadcast_id"}, marker=_WORKFLOW),
         requests="Σ broadcasts ⌈actions ÷ 10⌉, at least 1 each",
     ),
     Table(
@@ -212,7 +216,7 @@ TABLES = (
         refresh=Refresh.SNAPSHOT,
         docs="newsletters/",
         endpoint=Endpoint(path="/v1/newsletters/{newsletter_id}/contents", items="contents"),
-        parent=Parent(table="newsletters", columns={"id": "newsletter_id"}),
+        parent=Parent(table="newsletters", columns={"id": "newsletter_id"}, marker=_NEWSLETTER),
         requests="newsletters",
     ),
     Table(
@@ -224,7 +228,7 @@ TABLES = (
         refresh=Refresh.SNAPSHOT,
         docs="newsletters/",
         endpoint=Endpoint(path="/v1/newsletters/{newsletter_id}/test_groups", items="test_groups"),
-        parent=Parent(table="newsletters", columns={"id": "newsletter_id"}),
+        parent=Parent(table="newsletters", columns={"id": "newsletter_id"}, marker=_NEWSLETTER),
         requests="newsletters",
     ),
     Table(

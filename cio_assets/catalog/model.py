@@ -95,6 +95,8 @@ class Parent:
     """Parent's column -> its name in this table and in the path."""
     batch: int | None = None
     """Rows in one request, where the endpoint takes many in its body (`ids`)."""
+    marker: tuple[str, ...] = ()
+    """Parent's columns that move when its children may have changed: else the children are carried over."""
 
 
 @dataclass(frozen=True, kw_only=True)

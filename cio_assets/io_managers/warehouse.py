@@ -14,7 +14,8 @@ from cio_assets.catalog import TABLES, Refresh, Table
 from cio_assets.settings import Settings
 from cio_assets.warehouse import Staged, Warehouse, load
 from cio_assets.warehouse.frames import Relation, replace_table
-from cio_assets.warehouse.load import Replace, create_view
+from cio_assets.warehouse.ledger import Reading
+from cio_assets.warehouse.load import Replace, Scope, create_view
 
 if TYPE_CHECKING:  # pandas is loaded where it is used: a sync does without its 45 MB
     import pandas as pd
@@ -36,6 +37,8 @@ class WarehouseLoad:
     read_at: datetime
     """When the reading began."""
     replace: Replace | None = None
+    scope: Scope | None = None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,19 @@ class WarehouseIOManager(dg.IOManager):
         """Load `obj` into the table of the asset's key; adds row counts to the materialization's metadata."""
         if isinstance(obj, WarehouseLoad):
             try:
-                result = load(self.warehouse, obj.table, obj.staged, obj.read_at, obj.replace)
-            finally:
-                obj.staged.discard()
+                result = load(
+                    self.warehouse,
+                    obj.table,
+                    obj.staged,
+                    obj.read_at,
+                    obj.replace,
+                    scope=obj.scope,
+                    reading=obj.reading,
+                )
+            except BaseException:
+                obj.staged.keep()  # what was read is loaded by the next run
+                raise
+            obj.staged.discard()
             metadata: dict[str, Any] = {
                 "dagster/row_count": result.rows_in_table,
                 "rows_in_slice": result.rows_in_slice,

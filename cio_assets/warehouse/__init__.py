@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from cio_assets.warehouse.database import Warehouse, WarehouseError
 from cio_assets.warehouse.load import LoadResult, load
-from cio_assets.warehouse.staging import Staged, Staging
+from cio_assets.warehouse.staging import Chain, Staged, Staging
 
-__all__ = ["LoadResult", "Staged", "Staging", "Warehouse", "WarehouseError", "load"]
+__all__ = ["Chain", "LoadResult", "Staged", "Staging", "Warehouse", "WarehouseError", "load"]

@@ -206,6 +206,13 @@ class Warehouse:
             filtered = f" WHERE {' AND '.join(conditions)}" if conditions else ""
             return con.execute(f"SELECT {asked} FROM {self.qualified(table, schema)}{filtered}").to_arrow_table()
 
+    def count(self, table: str) -> int:
+        """Number of rows of a synced table, 0 where there is none."""
+        with self.attached() as con:
+            if not self.columns(con, table):
+                return 0
+            return con.execute(f"SELECT count(*) FROM {self.qualified(table)}").fetchall()[0][0]
+
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple]:
         """Rows of any SQL over the warehouse, its schema being the current one."""
         with self.attached() as con:

@@ -7,9 +7,12 @@ from datetime import datetime
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from cio_assets.catalog import Column, Refresh, Table, Type
+from cio_assets.warehouse import ledger
 from cio_assets.warehouse.database import Warehouse, WarehouseError, literal, quoted
+from cio_assets.warehouse.ledger import Reading
 from cio_assets.warehouse.staging import CHAIN, PAGE, Staged
 
 STAGE = "_cio_stage"
@@ -24,6 +27,17 @@ class LoadResult:
     rows_in_slice: int
     rows_marked_deleted: int
     rows_with_unknown_fields: int
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which stored rows a reading speaks of: those (or, `inside` False, all but those) with one of the `keys`.
+
+    What it does not speak of is left as it is. `keys` has some of the table's columns.
+    """
+
+    keys: pa.Table
+    inside: bool
 
 
 @dataclass(frozen=True)
@@ -61,16 +75,25 @@ def declared_columns(table: Table) -> dict[str, str]:
 
 
 def load(
-    warehouse: Warehouse, table: Table, staged: Staged, synced_at: datetime, replace: Replace | None = None
+    warehouse: Warehouse,
+    table: Table,
+    staged: Staged,
+    synced_at: datetime,
+    replace: Replace | None = None,
+    *,
+    scope: Scope | None = None,
+    reading: Reading | None = None,
 ) -> LoadResult:
     """Load the staged rows; a reader sees the old table or the new one, a failure leaves the old one.
 
     Reads and types the rows first, without the warehouse; then holds it for one short transaction. `synced_at` is when
-    the reading began: what another run has read later, and loaded already, is left as it is.
+    the reading began: what another run has read later, and loaded already, is left as it is. `scope` is what the
+    reading of a snapshot speaks of, by default everything; `reading` is noted in the ledger.
     """
+    how = _How(synced_at, replace, scope, reading)
     for limit in MEMORY_LIMITS:
         try:
-            return _load(warehouse, table, staged, synced_at, replace, limit)
+            return _load(warehouse, table, staged, how, limit)
         except duckdb.Error as error:
             if limit != MEMORY_LIMITS[-1] and _short_of_memory(error):
                 continue
@@ -86,14 +109,15 @@ MEMORY_LIMITS = (None, "512MB", "2GB")
 """Limits to try in turn: the warehouse's own fits all but tables of very large texts (bodies of 50 kB and more)."""
 
 
-def _load(
-    warehouse: Warehouse,
-    table: Table,
-    staged: Staged,
-    synced_at: datetime,
-    replace: Replace | None,
-    memory_limit: str | None,
-) -> LoadResult:
+@dataclass(frozen=True)
+class _How:
+    synced_at: datetime
+    replace: Replace | None
+    scope: Scope | None
+    reading: Reading | None
+
+
+def _load(warehouse: Warehouse, table: Table, staged: Staged, how: _How, memory_limit: str | None) -> LoadResult:
     with warehouse.scratch_connection(memory_limit) as con:
         # On disk, not in memory: a million deliveries must not count against the memory limit.
         stage_file = staged.folder / "stage.duckdb"
@@ -101,12 +125,17 @@ def _load(
         con.execute(f"ATTACH {literal(str(stage_file))} AS {STAGE} (ROW_GROUP_SIZE 20480)")
         _stage(con, table, staged)
         with warehouse.transaction(con):
+            ledger.migrate(warehouse, con)
             create_table(warehouse, con, table)
             target = warehouse.qualified(table.name)
             if table.told_by_one_side:
                 _remember(con, table, target)
-            marked = _APPLY[table.refresh](con, table, target, synced_at, replace)
-            _insert(con, table, warehouse, synced_at)
+            if table.refresh is Refresh.WINDOW:
+                _note_changed(warehouse, con, target, how)
+            marked = _APPLY[table.refresh](con, table, target, how)
+            _insert(con, table, warehouse, how.synced_at)
+            if how.reading:
+                ledger.write(warehouse, con, table.name, how.reading, how.synced_at)
             live = "WHERE _deleted_at IS NULL" if table.tombstones else ""
             (total,) = _one(con, f"SELECT count(*) FROM {target} {live}")
         slice_rows, unknown = _one(con, f"SELECT count(*), count(_extra) FROM {STAGE}.staged")
@@ -177,50 +206,82 @@ def _ndjson(path: str, columns: dict[str, str], longest_line: int) -> str:
     )
 
 
-def _snapshot(
-    con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, _replace: Replace | None
-) -> int:
-    _delete_staged_keys(con, table, target, synced_at)
+def _snapshot(con: duckdb.DuckDBPyConnection, table: Table, target: str, how: _How) -> int:
+    _delete_staged_keys(con, table, target, how.synced_at)
+    spoken_of = ""
+    if how.scope:
+        names = how.scope.keys.column_names
+        con.register("_scope", how.scope.keys)
+        con.execute("CREATE OR REPLACE TEMP TABLE spoken_of AS SELECT DISTINCT * FROM _scope")
+        con.unregister("_scope")
+        is_in = f"EXISTS (SELECT 1 FROM spoken_of AS s WHERE {_same(names, 's', 't')})"
+        spoken_of = f"AND {is_in}" if how.scope.inside else f"AND NOT {is_in}"
     # Whatever is left was not listed.
     return _count(
-        con, f"UPDATE {target} AS t SET _deleted_at = ? WHERE _deleted_at IS NULL AND {_OLDER}", [synced_at, synced_at]
+        con,
+        f"UPDATE {target} AS t SET _deleted_at = ? WHERE _deleted_at IS NULL AND {_OLDER} {spoken_of}",
+        [how.synced_at, how.synced_at],
     )
 
 
-def _window(
-    con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, replace: Replace | None
-) -> int:
-    if replace is None:
-        raise ValueError("a window load needs its window")
-    con.execute(
-        f"""DELETE FROM {target} AS t WHERE created >= ? AND created < ? AND date_trunc('day', created) >= ?
-            AND date_trunc('day', created) IN (SELECT DISTINCT date_trunc('day', created) FROM {STAGE}.staged)
-            AND {_OLDER}""",
-        [replace.start, replace.end, replace.horizon, synced_at],
-    )
-    _delete_staged_keys(con, table, target, synced_at)
+def _window(con: duckdb.DuckDBPyConnection, table: Table, target: str, how: _How) -> int:
+    con.execute(f"DELETE FROM {target} AS t WHERE {_IN_WINDOW} AND {_OLDER}", _window_of(how))
+    _delete_staged_keys(con, table, target, how.synced_at)
     return 0
 
 
-def _series(
-    con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, _replace: Replace | None
-) -> int:
+# The stored rows that a window's load replaces.
+_IN_WINDOW = f"""created >= ? AND created < ? AND date_trunc('day', created) >= ?
+    AND date_trunc('day', created) IN (SELECT DISTINCT date_trunc('day', created) FROM {STAGE}.staged)"""
+
+
+def _window_of(how: _How) -> list[Any]:
+    if how.replace is None:
+        raise ValueError("a window load needs its window")
+    return [how.replace.start, how.replace.end, how.replace.horizon, how.synced_at]
+
+
+def _note_changed(warehouse: Warehouse, con: duckdb.DuckDBPyConnection, target: str, how: _How) -> None:
+    """Note whose deliveries this load brings, changes or takes away: the metrics of all others stand."""
+    names = ", ".join(ledger.TOUCHED_BY)
+    of_parent = names.replace("action_id", "parent_action_id")
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE moved AS
+            SELECT {_of("s")} FROM {STAGE}.staged AS s LEFT JOIN {target} AS t ON s.id = t.id
+            WHERE t.id IS NULL OR s.metrics::VARCHAR IS DISTINCT FROM t.metrics::VARCHAR
+            UNION SELECT {_of("t")} FROM {target} AS t
+            WHERE {_IN_WINDOW} AND {_OLDER} AND NOT EXISTS (SELECT 1 FROM {STAGE}.staged AS s WHERE s.id = t.id)""",
+        _window_of(how),
+    )
+    if how.reading and how.reading.drafts is not None:
+        ledger.add_new_drafts(warehouse, con, how.reading.drafts, "moved")
+    # Of a variant its parent action may count too.
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE changed AS SELECT {names} FROM moved
+            UNION SELECT {of_parent} FROM moved WHERE parent_action_id IS NOT NULL"""
+    )
+    ledger.touch(warehouse, con, "changed", how.synced_at)
+
+
+def _of(alias: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in ledger.DRAFTS_OF)
+
+
+def _series(con: duckdb.DuckDBPyConnection, table: Table, target: str, how: _How) -> int:
     key = [name for name in table.key if name != "period_start"]
     if _one(con, f"SELECT count(*) FROM duckdb_tables() WHERE database_name = '{STAGE}' AND table_name = 'spans'")[0]:
         con.execute(
             f"""DELETE FROM {target} AS t WHERE EXISTS (SELECT 1 FROM {STAGE}.spans AS s WHERE {_same(key, "s", "t")}
                 AND t.period_start >= to_timestamp(s.span_from) AND t.period_start < to_timestamp(s.span_to))
                 AND {_OLDER}""",
-            [synced_at],
+            [how.synced_at],
         )
-    _delete_staged_keys(con, table, target, synced_at)
+    _delete_staged_keys(con, table, target, how.synced_at)
     return 0
 
 
-def _merge(
-    con: duckdb.DuckDBPyConnection, table: Table, target: str, synced_at: datetime, _replace: Replace | None
-) -> int:
-    _delete_staged_keys(con, table, target, synced_at)
+def _merge(con: duckdb.DuckDBPyConnection, table: Table, target: str, how: _How) -> int:
+    _delete_staged_keys(con, table, target, how.synced_at)
     return 0
 
 

@@ -1,21 +1,29 @@
-"""Rows on disk between the API and their load, so that memory stays flat and no request runs inside a transaction."""
+"""Rows on disk between the API and their load, with the place that was reached, so that a run that died goes on there.
+
+Memory stays flat, no request runs inside a transaction, and nothing that was answered is asked again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
+
+from cio_assets.turns import turn_if_free
+from cio_assets.warehouse import journal
+from cio_assets.warehouse.database import WarehouseError
 
 PAGE = "_page"
 """Number of the page a row came with: of two rows with one key the later page's is kept."""
@@ -23,7 +31,13 @@ PAGE = "_page"
 CHAIN = "_chain"
 """Number of the chain of pages a row came with."""
 
+LONGEST_PAUSE = timedelta(hours=12)
+"""Age from which what a dead run has read is no longer believed to be the present."""
+
+RESUMABLE, LOCK = ".resume", ".lock"
 _STALE_SECONDS = 2 * 86_400
+_SYNC_SECONDS = 2.0
+"""How much work a power failure may cost; a killed process loses none."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,8 @@ class Staged:
     span_count: int
     abandoned: frozenset[int] = frozenset()
     """Chains whose rows are not to be loaded."""
+    held: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
+    """The folder's lock."""
 
     @property
     def rows_path(self) -> Path:
@@ -50,70 +66,243 @@ class Staged:
     def discard(self) -> None:
         """Remove the files (they hold personal data)."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.held.close()
+
+    def keep(self) -> None:
+        """Leave the files to the next run of the same inputs, which loads them without a request."""
+        for path in self.folder.glob("stage.duckdb*"):
+            path.unlink()
+        self.held.close()
+
+
+@dataclass
+class Chain:
+    """Pages that follow one another. `resume` are the parameters of the next one, None before the first."""
+
+    number: int
+    unit: str
+    resume: Mapping[str, Any] | None = None
+    finished: bool = False
+    gone: bool = False
+    notes: list[Any] = field(default_factory=list)
+    """What `page` was given to remember, of all pages so far."""
 
 
 class Staging:
-    """Writes pages of rows from many threads into a folder of its own below `directory`."""
+    """Writes pages of rows from many threads into a folder of its own below `directory`.
 
-    def __init__(self, directory: Path, name: str) -> None:
+    `inputs` says all that decides what is read (what is asked, of which workspace, by which version). A run that died
+    left its folder behind: one of the same `name`, `slot` and `inputs` goes on where it was, any other begins anew.
+    Without `inputs`, or while another run has the folder, it is a temporary one. `began` is now, by the caller's clock.
+    """
+
+    def __init__(
+        self, directory: Path, name: str, inputs: str | None = None, *, slot: str = "", began: datetime | None = None
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         _sweep(directory)
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=directory))
-        self._rows = _private(self.folder / "rows.ndjson")
-        self._spans = _private(self.folder / "spans.ndjson")
         self._lock = threading.Lock()
-        self._pages = self._row_count = self._longest = self._span_count = self._chains = 0
+        self._held = ExitStack()
+        self.began = began or datetime.now(UTC)
+        self._done: dict[int, bool] = {}  # hash of a unit -> whether it was gone; only of earlier runs
+        self._open: dict[str, Chain] = {}
+        self.noted: dict[str, Any] = {}
+        """What `note` was given, by name; of earlier runs too."""
+        self._pages = self._row_count = self._longest = self._chains = 0
+        self._spans: list[Mapping[str, Any]] = []
         self._abandoned: set[int] = set()
+        self._synced = time.monotonic()
+        self.resumed_pages = 0
+        """Pages that an earlier run had read."""
+        folder = self._of_its_own(directory, name, slot) if inputs is not None else None
+        self.durable = folder is not None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix=f"{name}-", dir=directory))
+        begin = {"format": journal.FORMAT, "inputs": hashlib.sha256((inputs or "").encode()).hexdigest()}
+        found = journal.read(self.folder, begin, self._recent, self._restore) if self.durable else None
+        if found:
+            self.began = min(self.began, found.began)
+        else:
+            _empty(self.folder)
+        try:
+            self._rows = _private(self.folder / "rows.ndjson", found.offset if found else None)
+            self._journal = journal.Writer(self.folder, begin | {"began": self.began.isoformat()}, found)
+        except BaseException:
+            self._held.close()
+            raise
 
     def __enter__(self) -> Staging:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        self._rows.close()
-        self._spans.close()
+        with suppress(OSError):  # a full disk: what was written before stands
+            self._rows.close()
+        self._journal.close()
         if kind is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.durable or not self._pages:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self._held.close()
 
     @property
     def row_count(self) -> int:
         """Rows so far."""
         return self._row_count
 
-    def begin(self) -> int:
-        """Number of a new chain of pages, for `append` and `abandon`. Thread-safe."""
+    def chain(self, unit: str) -> Chain:
+        """The chain of pages of a unit (whatever names it for ever): a new one, or as far as an earlier run came."""
+        gone = self._done.get(_hash(unit))
+        if gone is not None:
+            return Chain(0, unit, finished=True, gone=gone)
         with self._lock:
-            self._chains += 1
-            return self._chains
+            known = self._open.pop(unit, None)
+            return known or self._new_chain(unit)
 
-    def abandon(self, chain: int) -> None:
-        """Leave out every row of a chain that turned out not to be there. Thread-safe."""
+    def restart(self, chain: Chain) -> Chain:
+        """Leave out what was read of a chain, and begin it anew: its cursor is refused. Thread-safe."""
         with self._lock:
-            self._abandoned.add(chain)
+            again = self._new_chain(chain.unit)
+            self._abandoned.add(chain.number)
+            self._note({"u": chain.unit, "c": again.number, "left": chain.number})
+        return again
 
-    def append(self, rows: Iterable[Mapping[str, Any]], chain: int = 0) -> None:
-        """Add the rows of one page. Thread-safe."""
+    def leave(self, chain: Chain) -> None:
+        """The unit is not there (404): its rows, if any came, are left out. Thread-safe."""
+        chain.finished = chain.gone = True
         with self._lock:
-            self._pages += 1
-            page = self._pages
-        remaining = iter(rows)
-        # In pieces: a page may have 30 000 rows.
-        while lines := [_line({**row, PAGE: page, CHAIN: chain}) for row in islice(remaining, 1000)]:
-            with self._lock:
-                self._rows.write(b"".join(lines))
-                self._row_count += len(lines)
-                self._longest = max(self._longest, *map(len, lines))
+            self._abandoned.add(chain.number)
+            self._note({"u": chain.unit, "c": chain.number, "left": chain.number, "end": 1, "gone": 1})
+
+    def page(
+        self,
+        chain: Chain,
+        rows: Iterable[Mapping[str, Any]],
+        resume: Mapping[str, Any] | None = None,
+        *,
+        span: Mapping[str, Any] | None = None,
+        note: Any = None,
+        noted: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add the rows of one page and remember, with them, what follows; None ends the chain. Thread-safe.
+
+        `span` is a stretch of a series that was read whole: its stored rows are replaced. `note` is kept in
+        `chain.notes`, `noted` in `Staging.noted`.
+        """
+        chain.resume, chain.finished = resume, resume is None
+        line: dict[str, Any] = {"u": chain.unit, "c": chain.number}
+        line |= {"end": 1} if resume is None else {"next": resume}
+        if span is not None:
+            line["span"] = span
+        if note is not None:
+            chain.notes.append(note)
+            line["note"] = note
+        if noted:
+            line["noted"] = noted
+        self._write(chain.number, rows, line, span)
+
+    def append(self, rows: Iterable[Mapping[str, Any]], noted: Mapping[str, Any] | None = None) -> None:
+        """Add the rows of one page that belongs to no chain; `noted` as in `note`. Thread-safe."""
+        self._write(0, rows, {"noted": noted} if noted else {}, None)
+
+    def note(self, **facts: Any) -> None:
+        """Remember facts for the run that may have to go on. Thread-safe."""
+        with self._lock:
+            self.noted |= facts
+            self._note({"noted": facts})
 
     def add_span(self, span: Mapping[str, Any]) -> None:
-        """Add a span of a series that was read whole: its stored rows are replaced. Thread-safe."""
-        with self._lock:
-            self._spans.write(_line(span))
-            self._span_count += 1
+        """Add a stretch of a series that was read whole."""
+        self._write(0, (), {"span": span}, span)
 
     def finish(self) -> Staged:
         """Close the files; the folder now belongs to whoever loads it."""
         self._rows.close()
-        self._spans.close()
-        return Staged(self.folder, self._row_count, self._longest, self._span_count, frozenset(self._abandoned))
+        self._journal.close()
+        spans = self.folder / "spans.ndjson"
+        spans.unlink(missing_ok=True)
+        with _private(spans) as file:
+            file.writelines(map(_line, self._spans))
+        return Staged(
+            self.folder, self._row_count, self._longest, len(self._spans), frozenset(self._abandoned), self._held
+        )
+
+    def _write(
+        self,
+        chain: int,
+        rows: Iterable[Mapping[str, Any]],
+        line: dict[str, Any],
+        span: Mapping[str, Any] | None,
+    ) -> None:
+        with self._lock:
+            self._pages += 1
+            page = self._pages
+        lines = [_line({**row, PAGE: page, CHAIN: chain}) for row in rows]
+        with self._lock:
+            with self._kept():
+                self._rows.writelines(lines)
+            self._row_count += len(lines)
+            self._longest = max(self._longest, *map(len, lines), 0)
+            if span is not None:
+                self._spans.append(span)
+            self.noted |= line.get("noted", {})
+            self._note(line | {"p": page, "n": len(lines)}, lines)
+
+    def _note(self, line: Mapping[str, Any], rows: Iterable[bytes] = ()) -> None:
+        """Write a line of the journal, after the rows it speaks of."""
+        with self._kept():
+            self._rows.flush()
+            self._journal.write(line, rows)
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                os.fsync(self._rows.fileno())
+                self._journal.sync()
+                self._synced = time.monotonic()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise WarehouseError(
+                f"What was read could not be kept in {self.folder.parent} ({error.strerror}): make room there, or give "
+                "another DAGSTER_HOME. What was read before is there, and the next run goes on behind it."
+            ) from None
+
+    def _new_chain(self, unit: str) -> Chain:
+        self._chains += 1
+        return Chain(self._chains, unit)
+
+    def _restore(self, line: Mapping[str, Any]) -> None:
+        """Take in a line of an earlier run's journal."""
+        self._pages = self.resumed_pages = max(self._pages, line.get("p", 0))
+        self._row_count += line.get("n", 0)
+        self._longest = max(self._longest, line["w"])
+        self._spans += [line["span"]] if "span" in line else []
+        self.noted |= line.get("noted", {})
+        if "left" in line:
+            self._abandoned.add(line["left"])
+            self._open.pop(line["u"], None)
+        if "c" not in line:
+            return
+        self._chains = max(self._chains, line["c"])
+        chain = self._open.pop(line["u"], None) or Chain(line["c"], line["u"])
+        chain.resume = line.get("next")
+        chain.notes += [line["note"]] if "note" in line else []
+        if "end" in line and not chain.notes:
+            self._done[_hash(line["u"])] = "gone" in line
+        else:  # what it noted is still asked for
+            chain.finished = "end" in line
+            self._open[line["u"]] = chain
+
+    def _recent(self, began: datetime) -> bool:
+        # A clock that was set back makes an earlier run seem to begin later.
+        return -LONGEST_PAUSE < self.began - began < LONGEST_PAUSE
+
+    def _of_its_own(self, directory: Path, name: str, slot: str) -> Path | None:
+        folder = directory / f"{name}-{hashlib.sha256(slot.encode()).hexdigest()[:16]}{RESUMABLE}"
+        try:
+            self._held.enter_context(turn_if_free(directory / (folder.name + LOCK)))
+        except BlockingIOError:  # another run reads the same at the same time
+            return None
+        folder.mkdir(exist_ok=True, mode=0o700)
+        return folder
 
 
 def _line(row: Mapping[str, Any]) -> bytes:
@@ -123,15 +312,34 @@ def _line(row: Mapping[str, Any]) -> bytes:
         return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _private(path: Path) -> IO[bytes]:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=1 << 20)
+def _hash(unit: str) -> int:
+    """Sixty-three bits: a hundred thousand units are remembered in a few megabytes."""
+    return int.from_bytes(hashlib.blake2b(unit.encode(), digest_size=8).digest()) >> 1
+
+
+def _private(path: Path, keep: int | None = None) -> Any:
+    """A file for the owner's eyes only, opened behind its first `keep` bytes; a new one for None."""
+    flags = os.O_RDWR | (os.O_CREAT | os.O_EXCL if keep is None else 0)
+    file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=1 << 20)
+    if keep is not None:
+        file.truncate(keep)
+        file.seek(keep)
+    return file
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
 
 
 def _sweep(directory: Path) -> None:
-    """Remove what killed runs left behind."""
-    for folder in directory.iterdir():
-        with suppress(FileNotFoundError):  # loaded and removed by its own run meanwhile
-            if folder.is_dir():
-                newest = max((path.stat().st_mtime for path in folder.glob("*")), default=folder.stat().st_mtime)
+    """Remove what killed runs left behind and nobody came back for."""
+    for path in directory.iterdir():
+        with suppress(FileNotFoundError, BlockingIOError):  # loaded and removed by its own run meanwhile; in use
+            if path.name.endswith(RESUMABLE + LOCK) and path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                with turn_if_free(path):
+                    path.unlink()
+            if path.is_dir():
+                newest = max((file.stat().st_mtime for file in path.glob("*")), default=path.stat().st_mtime)
                 if newest < time.time() - _STALE_SECONDS:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,166 @@
+"""One reading of a table, decided before it begins: what is asked, how it is loaded and what the ledger is to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from cio_assets.assets import asked
+from cio_assets.assets.api import AppApi
+from cio_assets.assets.asked import Asked, Circumstances, Deliveries
+from cio_assets.assets.extract import Extracted, extract
+from cio_assets.assets.extract_series import SeriesUnit, extract_series, series_units
+from cio_assets.assets.extract_window import extract_drafts, extract_window
+from cio_assets.assets.partitions import spans
+from cio_assets.catalog import Refresh, Table
+from cio_assets.catalog.windows import WIDEST
+from cio_assets.customerio import AppClient
+from cio_assets.io_managers import WarehouseLoad
+from cio_assets.warehouse import Staged, Staging
+from cio_assets.warehouse.ledger import DRAFTS_OF, FULL, RECENT, TOUCHED_BY, Last, Ledger, Reading
+from cio_assets.warehouse.load import Replace
+
+DELIVERIES = "messages"
+DRAFTS = timedelta(days=30)
+"""How far back drafts are looked at."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which partitions are to be read (of deliveries also their span of time), and whether everything anew."""
+
+    partition_keys: Sequence[str] = ()
+    window: tuple[datetime, datetime] | None = None
+    full: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be asked. `read` asks it; `reading`, given what was read, is what the ledger is to know of it."""
+
+    table: Table
+    asked: Asked
+    read: Callable[[AppClient, Staging], Extracted]
+    reading: Callable[[Extracted], Reading]
+    said: tuple[object, ...] = ()
+    """All that decides what is asked, besides the parents."""
+    replace: Replace | None = None
+    units: Sequence[SeriesUnit] = field(default_factory=list)
+
+    def fingerprint(self, workspace: str, code_version: str) -> str:
+        """Names what is asked: an earlier run that died is gone on with if it asked the same."""
+        said = (workspace, code_version, self.asked.until, *self.said)
+        return asked.fingerprint(*said, parents=self.asked.parents)
+
+    def load(self, staged: Staged, read_at: datetime, extracted: Extracted) -> WarehouseLoad:
+        """What is to be loaded."""
+        return WarehouseLoad(self.table, staged, read_at, self.replace, self.asked.scope, self.reading(extracted))
+
+
+def plan_reading(
+    table: Table, wanted: Wanted, api: AppApi, ledger: Ledger, parents: Mapping[str, pa.Table], stored: int
+) -> Plan:
+    """Decide what to ask for a table of which `stored` rows are there; `parents` are the rows of its parent tables."""
+    c = Circumstances(api.now(), timedelta(days=api.settings.full_every_days), wanted.full)
+    if table.refresh is Refresh.WINDOW:
+        return _deliveries(table, wanted, ledger.last(table.name).get(RECENT), c)
+    if table.series:
+        return _series(table, wanted, api, ledger, parents, c)
+    if table.variants_repeat and table.endpoint:
+        asks = asked.recent_activities(ledger.last(table.name), stored, table.endpoint.page_size or 1, c)
+    else:
+        asks = asked.changed_parents(table, parents, ledger.units(table.name) if _has_marker(table) else {}, c)
+    other_side = api.settings.relationships == "people"
+
+    def read(client: AppClient, staging: Staging) -> Extracted:
+        return extract(table, client, staging, asks.parents, other_side=other_side, until=asks.until)
+
+    def reading(extracted: Extracted) -> Reading:
+        gone = _gone(extracted)
+        units = {unit: marker for unit, marker in asks.reading.units.items() if unit not in gone}
+        return replace(asks.reading, units=units)
+
+    return Plan(table, asks, read, reading, (other_side,))
+
+
+def _gone(extracted: Extracted) -> set[str]:
+    """Parents that were gone: it may only have seemed so, and they are asked again if they are listed again."""
+    return {asked.unit_key(values) for values in extracted.gone}
+
+
+def _has_marker(table: Table) -> bool:
+    return table.parent is not None and bool(table.parent.marker)
+
+
+def _deliveries(table: Table, wanted: Wanted, last: Last | None, c: Circumstances) -> Plan:
+    if wanted.window is None:
+        raise ValueError(f"{table.name} is read by windows")
+    start, end = wanted.window
+    up_to_now = end > c.now
+    columns = ("id", *DRAFTS_OF)
+    drafts: list[dict[str, Any]] = []
+    wants_drafts = last is not None and up_to_now  # only metrics that were read before can have become wrong
+
+    def read(client: AppClient, staging: Staging) -> Extracted:
+        extracted = extract_window(table, client, staging, start, end)
+        if wants_drafts:
+            found = extract_drafts(table, client, staging, max(start, c.now - DRAFTS), end, columns)
+            drafts[:] = [dict(zip(columns, values, strict=True)) for values in found]
+        return extracted
+
+    def reading(_: Extracted) -> Reading:
+        schema = pa.schema([("id", pa.string()), *((name, pa.int64()) for name in DRAFTS_OF)])
+        rows = pa.Table.from_pylist(drafts, schema) if wants_drafts else None
+        return Reading(RECENT if up_to_now else FULL, since=start, drafts=rows)
+
+    horizon = c.now - timedelta(seconds=WIDEST)
+    return Plan(table, Asked({}), read, reading, (start, end, wants_drafts), Replace(start, end, horizon))
+
+
+def _series(
+    table: Table,
+    wanted: Wanted,
+    api: AppApi,
+    ledger: Ledger,
+    parents: Mapping[str, pa.Table],
+    c: Circumstances,
+) -> Plan:
+    if table.parent is None:
+        raise ValueError(f"{table.name} has no parent to read metrics of")
+    keys = list(wanted.partition_keys)
+    periods = spans(keys, api.settings.start_date) if table.series == 2 else keys
+    columns = list(table.parent.columns.values())
+    deliveries = Deliveries(
+        ledger.last(DELIVERIES).get(RECENT),
+        ledger.touched(columns) if set(columns) <= set(TOUCHED_BY) else {},
+    )
+    every = list(series_units(table, parents[table.parent.table], periods))
+    due, spared = asked.due_series(every, _months, ledger.units(table.name), deliveries, c)
+
+    def read(client: AppClient, staging: Staging) -> Extracted:
+        return extract_series(table, client, staging, due, api.now)
+
+    def reading(extracted: Extracted) -> Reading:
+        gone = {asked.unit_key(values) for values in extracted.gone}
+        read_units = (unit for unit in due if asked.unit_key(unit.parent) not in gone)
+        return Reading(
+            FULL, units={asked.series_key(unit, month): "" for unit in read_units for month in _months(unit)}
+        )
+
+    # What an earlier run has read of others than are due now is right all the same: it is loaded with the rest.
+    return Plan(table, Asked({}, spared=spared), read, reading, (), None, due)
+
+
+def _months(unit: SeriesUnit) -> list[str]:
+    """The months of a span, as the ledger names them; version 1 has none."""
+    if unit.span is None:
+        return [""]
+    months, moment = [], unit.span.start
+    while moment < unit.span.end:
+        months.append(moment.strftime("%Y-%m"))
+        moment = (moment.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return months

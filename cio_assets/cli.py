@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         "--since", metavar="DATE", type=_date, help="first day of deliveries and metrics (default: CIO_START_DATE)"
     )
     sync.add_argument(
-        "--full", action="store_true", help="carry nothing over from earlier syncs (at present no sync does)"
+        "--full", action="store_true", help="ask for everything, also what is known not to have changed"
     )
     sync.set_defaults(run=_sync)
 
@@ -121,7 +121,7 @@ def _console() -> ModuleType:
 def _sync(options: argparse.Namespace) -> int:
     settings = load_settings()
     select = options.select.split(",") if options.select is not None else []
-    failed = _console().run_sync(settings, select, options.since)
+    failed = _console().run_sync(settings, select, options.since, full=options.full)
     pushed = 0 if select else _console().run_push(settings, wanted=False)
     return FAILED if failed or pushed else 0
 

@@ -30,7 +30,7 @@ def _console() -> Console:
     return Console(highlight=False)
 
 
-def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None = None) -> bool:
+def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None = None, *, full: bool = False) -> bool:
     """Sync with progress, then print a row a table; whether any failed."""
     tables = selected_tables(select)
     prepare_home(settings)
@@ -41,7 +41,7 @@ def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None 
     def tell(table: str, requests: int, rows: int) -> None:
         console.print(f"  … {table}: {rows:,} rows, {requests:,} requests", style="dim")
 
-    for result in sync(settings, tables, since, observer=tell):
+    for result in sync(settings, tables, since, full=full, observer=tell):
         if result.failure and result.failure not in {earlier.failure for earlier in results}:
             console.print(f"FAILED {result.table}: {result.failure}", markup=False, soft_wrap=True)
         results.append(result)
@@ -57,6 +57,12 @@ def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None 
     grid.add_section()
     grid.add_row("total", "", f"{total:,}", "", "", f"{time.monotonic() - started:.1f}")
     console.print(grid)
+    earlier = sum(result.earlier for result in results)
+    if earlier:
+        console.print(
+            f"{earlier} tables had been read by the last sync, which did not end, and were not read again.",
+            soft_wrap=True,
+        )
     failed = [result.table for result in results if result.failure]
     if failed:
         console.print(f"Failed: {', '.join(failed)}. These tables keep their last complete state.", soft_wrap=True)

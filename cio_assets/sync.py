@@ -9,7 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from cio_assets.assets.api import Observer
+from cio_assets.assets.api import AppApi, Observer
+from cio_assets.assets.asked import FULL_TAG
 from cio_assets.assets.factory import asset_key
 from cio_assets.assets.partitions import by_month_and_period, by_period, daily
 from cio_assets.automation.jobs import DELIVERIES, METRICS, RECENT_METRICS, SNAPSHOTS, job_of
@@ -17,6 +18,7 @@ from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES
 from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance
 from cio_assets.settings import Settings, SettingsError
+from cio_assets.unfinished import TAG, attempt, ended
 
 JOBS = (SNAPSHOTS, DELIVERIES, METRICS, RECENT_METRICS)
 
@@ -34,6 +36,8 @@ class TableResult:
     failure: str | None = None
     refused: bool = False
     """Whether the credentials were refused (401): nothing else is worth trying."""
+    earlier: bool = False
+    """Whether an earlier sync that did not end had read the table: it was not read again."""
 
 
 def selected_tables(names: Iterable[str]) -> list[str]:
@@ -53,12 +57,15 @@ def sync(
     tables: Sequence[str],
     since: date | None = None,
     *,
+    full: bool = False,
     observer: Observer | None = None,
     instance: dg.DagsterInstance | None = None,
 ) -> Iterable[TableResult]:
     """Run snapshots, deliveries and metrics for the tables; yields each table's result when its job has ended.
 
     `since` is the first day (UTC) of deliveries and, by its month, of metrics; default the settings' start date.
+    `full` asks for everything, whatever is known not to have changed. What the same sync has finished, begun less than
+    six hours ago and killed or failed in part, is not read again.
     """
     settings.require_app_api_key()
     since = since or settings.start_date
@@ -71,15 +78,25 @@ def sync(
     ranges = _partition_ranges(settings, since)
     definitions = build_definitions(settings, observer=observer)
     home_instance = instance or open_instance(settings)
-    refused: str | None = None
-    for job in JOBS:
-        chosen = [name for name in tables if job_of(TABLES[name]) == job]
-        if refused:  # with 401: every other table would be, too
-            yield from (TableResult(table, failure=refused, refused=True) for table in chosen)
-        elif chosen:
-            for result in _run(definitions, home_instance, job, chosen, ranges.get(job)):
-                refused = refused or (result.failure if result.refused else None)
-                yield result
+    where = (AppApi(settings).workspace, settings.warehouse_label, settings.warehouse_schema)
+    inputs = repr((sorted(tables), ranges, full, where))
+    failed = False
+    with attempt(settings.dagster_home.absolute(), inputs, home_instance) as this:
+        refused: str | None = None
+        done = {name for name in tables if asset_key(name).to_python_identifier() in this.finished}
+        yield from (_earlier(home_instance, table) for table in tables if table in done)
+        for job in JOBS:
+            chosen = [name for name in tables if job_of(TABLES[name]) == job and name not in done]
+            if refused:  # with 401: every other table would be, too
+                yield from (TableResult(table, failure=refused, refused=True) for table in chosen)
+            elif chosen:
+                tags = {TAG: this.id} | ({FULL_TAG: "true"} if full else {})
+                for result in _run(definitions, home_instance, job, chosen, ranges.get(job), tags):
+                    failed = failed or result.failure is not None
+                    refused = refused or (result.failure if result.refused else None)
+                    yield result
+        if not failed:
+            ended(settings.dagster_home.absolute(), this)
 
 
 def _partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, str]]:
@@ -100,10 +117,11 @@ def _run(
     job: str,
     tables: Sequence[str],
     partitions: tuple[str, str] | None,
+    tags: Mapping[str, str],
 ) -> Iterable[TableResult]:
-    tags = {}
+    run_tags = dict(tags)
     if partitions:
-        tags = {
+        run_tags |= {
             "dagster/asset_partition_range_start": partitions[0],
             "dagster/asset_partition_range_end": partitions[1],
         }
@@ -111,7 +129,7 @@ def _run(
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         instance=instance,
         asset_selection=[asset_key(table) for table in tables],
-        tags=tags,
+        tags=run_tags,
         raise_on_error=False,
     )
     seconds: dict[str, float] = {}
@@ -136,6 +154,14 @@ def _run(
             yield _succeeded(table, metadata[table], seconds.get(step, 0.0))
         else:
             yield TableResult(table, failure="not read, because a table it depends on failed")
+
+
+def _earlier(instance: dg.DagsterInstance, table: str) -> TableResult:
+    """The result of a table that an earlier attempt has read."""
+    event = instance.get_latest_materialization_event(asset_key(table))
+    materialization = event.asset_materialization if event else None
+    rows = materialization.metadata.get("dagster/row_count") if materialization else None
+    return TableResult(table, rows=int(str(rows.value)) if rows else 0, earlier=True)
 
 
 def _succeeded(table: str, metadata: Mapping[str, Any], seconds: float) -> TableResult:

@@ -62,16 +62,17 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
 
     def read(context: dg.AssetExecutionContext, **parents: pa.Table) -> WarehouseLoad:
         api: AppApi = context.resources.customerio
-        context.resources.warehouse.warehouse.check_usable()
+        warehouse = context.resources.warehouse.warehouse
+        ledger = Ledger(warehouse)
+        ledger.check()
         if partitions is not None and not list(context.partition_keys):
             raise dg.Failure(
                 "The run names no partition of this asset: give a range whose end is not before its start."
             )
         started = time.monotonic()
         wanted = _wanted(table, context)
-        warehouse = context.resources.warehouse.warehouse
         stored = warehouse.count(table.name) if table.variants_repeat else 0
-        plan = plan_reading(table, wanted, api, Ledger(warehouse), parents, stored)
+        plan = plan_reading(table, wanted, api, ledger, parents, stored)
         inputs = None if wanted.full else plan.fingerprint(api.workspace, common["code_version"])
         slot = " ".join(context.partition_keys) if partitions is not None else ""
         with (

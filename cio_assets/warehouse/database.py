@@ -152,11 +152,6 @@ class Warehouse:
             finally:
                 _detach(con)
 
-    def check_usable(self) -> None:
-        """Raise `WarehouseError` where the warehouse cannot be attached: before requests are spent, not after."""
-        with self.attached():
-            pass
-
     @contextmanager
     def transaction(self, connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """As `attached`, in one transaction: committed at the end, rolled back on any exception."""

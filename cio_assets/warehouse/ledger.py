@@ -148,6 +148,14 @@ class Ledger:
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
 
+    def check(self) -> None:
+        """Raise `WarehouseError` where a load would: the warehouse cannot be attached, or is of a newer version.
+
+        Before requests are spent, not after.
+        """
+        with self._warehouse.attached() as con:
+            stored_version(self._warehouse, con)
+
     def last(self, table: str) -> dict[str, Last]:
         """The last reading of a table by mode."""
         rows = self._rows(table, "SELECT mode, read_at, since FROM {} WHERE table_name = ?", "readings", [table])

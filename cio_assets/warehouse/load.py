@@ -10,8 +10,9 @@ import duckdb
 import pyarrow as pa
 
 from cio_assets.catalog import Column, Refresh, Table, Type
-from cio_assets.warehouse import ledger
+from cio_assets.warehouse import facts, ledger
 from cio_assets.warehouse.database import Warehouse, WarehouseError, literal, quoted
+from cio_assets.warehouse.facts import Facts
 from cio_assets.warehouse.ledger import Reading
 from cio_assets.warehouse.staging import CHAIN, PAGE, Staged
 
@@ -27,6 +28,8 @@ class LoadResult:
     rows_in_slice: int
     rows_marked_deleted: int
     rows_with_unknown_fields: int
+    facts: Facts
+    """What the checks of the table need to know."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ def _load(warehouse: Warehouse, table: Table, staged: Staged, how: _How, memory_
             ledger.migrate(warehouse, con)
             create_table(warehouse, con, table)
             target = warehouse.qualified(table.name)
+            live_before = facts.live_rows(warehouse, con, table)
             if table.told_by_one_side:
                 _remember(con, table, target)
             if table.refresh is Refresh.WINDOW:
@@ -136,10 +140,9 @@ def _load(warehouse: Warehouse, table: Table, staged: Staged, how: _How, memory_
             _insert(con, table, warehouse, how.synced_at)
             if how.reading:
                 ledger.write(warehouse, con, table.name, how.reading, how.synced_at)
-            live = "WHERE _deleted_at IS NULL" if table.tombstones else ""
-            (total,) = _one(con, f"SELECT count(*) FROM {target} {live}")
-        slice_rows, unknown = _one(con, f"SELECT count(*), count(_extra) FROM {STAGE}.staged")
-    return LoadResult(total, slice_rows, marked, unknown)
+            found = facts.measure(warehouse, con, table, f"{STAGE}.staged", live_before)
+        (slice_rows,) = _one(con, f"SELECT count(*) FROM {STAGE}.staged")
+    return LoadResult(found.live, slice_rows, marked, found.rows_with_unknown_fields, found)
 
 
 def _remember(con: duckdb.DuckDBPyConnection, table: Table, target: str) -> None:

@@ -1,0 +1,95 @@
+"""The sync of the command line that did not end: the next one of the same kind does not ask again what it has finished.
+
+Which tables those are stands in Dagster's own event log; here is only kept under which tag to look for them.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+
+from cio_assets.turns import turn_if_free
+
+TAG = "customerio/sync"
+"""Run tag that all runs of one sync have in common."""
+
+BELIEVED = timedelta(hours=6)
+"""How long what a sync has finished counts as read by the next one."""
+
+_FILE = "unfinished-sync.json"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One sync: its id, when its first attempt began, and the steps that earlier attempts have finished."""
+
+    id: str
+    began: datetime
+    finished: frozenset[str]
+
+
+@contextmanager
+def attempt(home: Path, inputs: str, instance: dg.DagsterInstance) -> Iterator[Attempt]:
+    """Go on with a sync of the same `inputs` that did not end, or begin one; call `ended` when it has.
+
+    Of two at the same time the second one begins anew, and is not gone on with.
+    """
+    path = home / _FILE
+    with ExitStack() as held:
+        try:
+            held.enter_context(turn_if_free(home / f"{_FILE}.lock"))
+        except BlockingIOError:
+            yield _new()
+            return
+        earlier = _read(path, inputs)
+        if earlier is None:
+            earlier = _new()
+            _write(path, inputs, earlier)
+        yield Attempt(earlier.id, earlier.began, _finished(instance, earlier.id))
+
+
+def ended(home: Path, which: Attempt) -> None:
+    """The sync has read everything: nothing is left to go on with."""
+    path = home / _FILE
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if json.loads(path.read_text(encoding="utf-8"))["id"] == which.id:
+            path.unlink()
+
+
+def _new() -> Attempt:
+    return Attempt(uuid.uuid4().hex, datetime.now(UTC), frozenset())
+
+
+def _read(path: Path, inputs: str) -> Attempt | None:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        began = datetime.fromisoformat(kept["began"])
+        same, age = kept["inputs"] == inputs, datetime.now(UTC) - began
+        return Attempt(kept["id"], began, frozenset()) if same and abs(age) < BELIEVED else None
+    except (OSError, ValueError, KeyError, TypeError):  # none there, or not ours
+        return None
+
+
+def _write(path: Path, inputs: str, one: Attempt) -> None:
+    kept = {"inputs": inputs, "id": one.id, "began": one.began.isoformat()}
+    with suppress(OSError):  # a full disk: then the next one begins anew
+        path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _finished(instance: dg.DagsterInstance, sync_id: str) -> frozenset[str]:
+    """Steps that succeeded in the runs of a sync; runs whose process died are closed."""
+    steps: set[str] = set()
+    for run in instance.get_runs(filters=dg.RunsFilter(tags={TAG: sync_id})):
+        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS):
+            if entry.step_key:
+                steps.add(entry.step_key)
+        if not run.is_finished:
+            instance.report_run_failed(run, "The process of this run died; the next sync goes on where it was.")
+    return frozenset(steps)

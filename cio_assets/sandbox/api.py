@@ -18,7 +18,14 @@ class Request:
     body: dict[str, Any]
     scope: str
     now: int
-    overlap: bool = False
+    fault: str | None = None
+    origin: str = ""
+    """Scheme and host by which the client reached the sandbox."""
+
+    @property
+    def overlap(self) -> bool:
+        """Tell whether this page is to repeat the end of the one before."""
+        return self.fault == "overlap"
 
     @property
     def mood(self) -> int:
@@ -29,8 +36,9 @@ class Request:
 class Api:
     """The world with what is needed to answer from it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, submit: Callable[..., Any]) -> None:
         self.world = world
+        self.submit = submit  # lets the worker do something later
         self.counter = Counter(world)
         self.cursors = paging.Cursors(world.options.seed)
         self.recent = paging.Recent()

@@ -1,4 +1,4 @@
-"""The ASGI app: takes arrival times first, then limits, faults, and lets one of its two sides answer.
+"""The ASGI app: takes arrival times first, then limits, faults, and lets one of its sides answer.
 
 World and handlers run in one worker thread, so that the event loop stays free to see requests arrive when they do.
 """
@@ -14,17 +14,19 @@ from starlette.datastructures import Headers
 from starlette.requests import Request as HttpRequest
 from starlette.types import Receive, Scope, Send
 
-from cio_assets.sandbox import control, faults
+from cio_assets.sandbox import control, faults, paging
 from cio_assets.sandbox.answers import Answer, Call
 from cio_assets.sandbox.app_side import AppSide
 from cio_assets.sandbox.options import SandboxOptions
 from cio_assets.sandbox.stats import Stats
+from cio_assets.sandbox.storage_side import StorageSide
 from cio_assets.sandbox.track_side import TrackSide
 from cio_assets.sandbox.world import World
 
 HTML = b"<!DOCTYPE html><html><body><h1>We will be right back</h1></body></html>"
 TRACK_PATHS = ("/api/", "/unsubscribe/")
-Side = AppSide | TrackSide
+STORAGE_PATH = "/downloads/"
+Side = AppSide | TrackSide | StorageSide
 
 
 class App:
@@ -38,6 +40,7 @@ class App:
         self.worker = ThreadPoolExecutor(1, "world")
         self.app_side = AppSide(options, world, self.stats, self.worker)
         self.track_side = TrackSide(options, world, self.stats, self.worker)
+        self.storage_side = StorageSide(world, self.stats, self.worker)
         self.control = control.Control(self)
         self._jitter = random.Random(options.seed)
 
@@ -48,7 +51,7 @@ class App:
         if raw_path.startswith("/_sandbox"):
             await self.control(scope, receive, send)
             return
-        side: Side = self.track_side if raw_path.startswith(TRACK_PATHS) else self.app_side
+        side = self._side(raw_path)
         route, texts = side.match(method, raw_path) or (None, {})
         call = Call(method, raw_path, scope["query_string"], Headers(scope=scope), route, texts)
         allowed = self.stats.arrive(side.name, arrived, wall, route.name if route else "unknown")
@@ -70,10 +73,15 @@ class App:
         self.stats.by_status[str(answer.status)] += 1
         await self._send(send, answer)
 
+    def _side(self, raw_path: str) -> Side:
+        if raw_path.startswith(TRACK_PATHS):
+            return self.track_side
+        return self.storage_side if raw_path.startswith(STORAGE_PATH) else self.app_side
+
     async def _faulty(self, side: Side, call: Call) -> Answer | None:
         """Answer a request, with the fault that is its lot; None where the connection is to be dropped."""
         call.late_fault = partial(self._late_fault, call.method, call.path)  # the call itself would be a cycle
-        kind = self.faults.pick(call.method, call.path, side.continues(call))
+        kind = self.faults.pick(call.method, call.path, side.special_faults(call))
         if kind is None or (kind == "vanish" and side is self.track_side):  # nothing is read there that could vanish
             return await side.answer(call)
         self.stats.injected[kind] += 1
@@ -82,20 +90,22 @@ class App:
             return side.error(call, int(kind[:3]), faults.STATUSES[kind], headers)
         if kind == "vanish":
             return side.error(call, 404, "not found")
+        if kind == "stale-cursor":
+            return side.error(call, 400, paging.INVALID)
         if kind == "reset":
             return None
         if kind == "html":
             return Answer(200, HTML, "text/html; charset=utf-8")
         if kind == "stall":
             await asyncio.sleep(self.faults.stall_seconds)
-        call.overlap = kind == "overlap"
+        call.fault = kind
         answer = await side.answer(call)
         if kind == "lost":
             return None
         if kind == "truncated-json" or (kind == "truncated" and self.faults.chance(0.5)):
-            answer.body = answer.body[: len(answer.body) // 2]
+            answer.length //= 2
         elif kind.startswith("truncated"):
-            answer.cut = max(1, len(answer.body) // 2)
+            answer.cut = max(1, answer.length // 2)
         return answer
 
     def _late_fault(self, method: str, path: str) -> str | None:
@@ -105,10 +115,14 @@ class App:
         return kind
 
     async def _send(self, send: Send, answer: Answer) -> None:
-        headers = {"content-type": answer.content_type, "content-length": str(len(answer.body)), "date":
+        headers = {"content-type": answer.content_type, "content-length": str(answer.length), "date":
                    formatdate(self.world.clock.time(), usegmt=True)} | answer.headers  # fmt: skip
         pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": answer.status, "headers": pairs})
-        body = answer.body[: len(answer.body) - answer.cut]
+        pieces = answer.pieces()
+        piece = next(pieces)
+        for following in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            piece = following
         # A body that is announced and never completed makes uvicorn close the connection.
-        await send({"type": "http.response.body", "body": body, "more_body": answer.cut > 0})
+        await send({"type": "http.response.body", "body": piece, "more_body": answer.cut > 0})

@@ -16,6 +16,8 @@ from cio_assets.sandbox.options import SandboxOptions
 from cio_assets.sandbox.stats import Stats
 from cio_assets.sandbox.world import World
 
+CONTINUED = frozenset(("overlap", "stale-cursor"))
+
 
 class AppSide:
     """Answers App API requests."""
@@ -26,7 +28,8 @@ class AppSide:
         self.rps = options.app_rps
         self._key = options.app_key.encode()
         self._world = world
-        self._api = Api(world)
+        self._api = Api(world, worker.submit)
+        self._scheme = "https" if options.tls_certificate else "http"
         self._stats = stats
         self._worker = worker
 
@@ -34,9 +37,13 @@ class AppSide:
         """Find the route of a raw path and the decoded texts of its ids."""
         return routes.match(method, raw_path)
 
-    def continues(self, call: Call) -> bool:
-        """Tell whether a request asks for a page after the first."""
-        return call.route is not None and call.route.has_cursor and b"start=" in call.query
+    def special_faults(self, call: Call) -> frozenset[str]:
+        """Return the faults that only this request can have: of a page after the first, or of a new export."""
+        if call.route is None:
+            return frozenset()
+        if call.route.starts_export:
+            return frozenset(("export_failed",))
+        return CONTINUED if call.route.has_cursor and b"start=" in call.query else frozenset()
 
     async def answer(self, call: Call) -> Answer:
         """Check a request against the documentation and answer it."""
@@ -46,7 +53,8 @@ class AppSide:
             if call.route is None:
                 raise ApiError(404, "no such endpoint")  # noqa: TRY301 - answered below, like what the endpoints raise
             request = self._validate(call)
-            request.overlap = call.overlap
+            request.fault = call.fault
+            request.origin = f"{self._scheme}://{call.headers.get('host', '')}"
             loop = asyncio.get_running_loop()
             handler = call.route.handler
             body = await loop.run_in_executor(self._worker, lambda: orjson.dumps(handler(self._api, request)))
@@ -67,7 +75,9 @@ class AppSide:
         path = route.read_path(call.texts)
         values = params.read_query(call.query, route.params)
         content_type = call.headers.get("content-type", "")
-        document = params.read_body(content_type, call.body, route.body) if route.body is not None else {}
+        document = {}
+        if route.body is not None:
+            document = params.read_body(content_type, call.body, route.body, route.body_optional)
         bound = {name: value for name, value in values.items() if name != "start" or not route.has_cursor}
         named = orjson.dumps([route.name, path, bound, document], option=orjson.OPT_SORT_KEYS)
         scope = hashlib.blake2b(named, digest_size=8).hexdigest()

@@ -19,6 +19,10 @@ class Clock:
         """Return the current moment."""
         return self._base if self.freeze else self._base + time.monotonic() - self._mark
 
+    def passing(self) -> float:
+        """Return seconds that pass even while the clock is frozen, and jump with it; only their difference counts."""
+        return self._base + time.monotonic() if self.freeze else self.time()
+
     def now(self) -> int:
         """Return the current moment in whole seconds."""
         return int(self.time())

@@ -141,6 +141,21 @@ def add_campaign(
     return action_id
 
 
+def add_action(content: Content, seed: int, parent: int, now: int) -> Item:
+    """Add one more action to a campaign, whose change markers and embedded actions move with it."""
+    campaign, actions = content.campaigns[parent], content.actions["campaign", parent]
+    identity = 1 + max(int(item["id"]) for items in content.actions.values() for item in items)
+    place = len(actions)
+    item = _action(seed, "campaign", parent, identity, place, now - place * 60, now)
+    actions.append(item)
+    campaign["actions"].append({"id": identity, "type": item["type"]})
+    touch(campaign, now)
+    if campaign["state"] != "draft" and item["type"] in MESSAGE_TYPES:
+        template = 3000 + parent * 40 + place
+        content.sources.append(Source("campaign", parent, identity, item["type"], template, item.get("subject"), now))
+    return item
+
+
 def _add_broadcast(
     content: Content, seed: int, identity: int, number: int, action_id: int, shared: list[int], days: int, now: int
 ) -> int:

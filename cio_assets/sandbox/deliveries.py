@@ -168,8 +168,8 @@ class Deliveries:
         created[bursts] = np.where((sent > now - span) & (sent < now - 5), sent, created)[bursts]
         waves = kinds[source] == "broadcast"
         created[waves] -= created[waves] % (6 * 3600) - rng.integers(0, 120, int(waves.sum()))
-        created = np.where(created > now - 5, now - 5, created)
-        return source, np.maximum(created, now - span)
+        created = np.maximum(np.where(created > now - 5, now - 5, created), now - span)
+        return source, np.maximum(created, np.where(bursts, created, np.minimum(since[source], now - 5)))
 
     def _same_seconds(self, created: np.ndarray, now: int, days: float, rng: np.random.Generator) -> None:
         """Put runs of rows into one second: across midnights, across page boundaries, and close to now."""

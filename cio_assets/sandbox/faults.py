@@ -16,10 +16,12 @@ STATUSES = {
     "503": "unavailable",
 }
 # `reset` drops the connection before the request is processed, `lost` after it was.
-OTHERS = ("reset", "lost", "truncated", "truncated-length", "truncated-json", "html", "stall", "overlap", "vanish")
+OTHERS = ("reset", "lost", "truncated", "truncated-length", "truncated-json", "html", "stall", "vanish")
 # These only fall on a Track batch that would be answered with 207.
 LATE = ("bare207", "batch400")
-KINDS = frozenset(STATUSES) | frozenset(OTHERS) | frozenset(LATE)
+# These only fall on requests that a side names: pages after the first, and what starts an export, which then fails.
+SPECIAL = frozenset(("overlap", "stale-cursor", "export_failed"))
+KINDS = frozenset(STATUSES) | frozenset(OTHERS) | frozenset(LATE) | SPECIAL
 
 
 @dataclass
@@ -64,9 +66,10 @@ class Faults:
         self.stall_seconds = float(plan.get("stall_seconds", 5))
         self._random = random.Random(self.seed)
 
-    def pick(self, method: str, raw_path: str, continues: bool) -> str | None:
-        """Choose the fault of one request, None for none; only a page after the first can overlap."""
-        rules = [rule for rule in self.rules if rule.kind not in LATE and (continues or rule.kind != "overlap")]
+    def pick(self, method: str, raw_path: str, special: frozenset[str]) -> str | None:
+        """Choose the fault of one request, None for none; `special` are those that not every request can have."""
+        out = (SPECIAL - special).union(LATE)
+        rules = [rule for rule in self.rules if rule.kind not in out]
         hits = [rule.kind for rule in rules if rule.hits(method, raw_path)]
         draw = self._random.random()
         if hits:
@@ -74,7 +77,7 @@ class Faults:
         for kind in sorted(set(self.rates) - set(LATE)):
             draw -= self.rates[kind]
             if draw < 0:
-                return kind if continues or kind != "overlap" else None
+                return None if kind in out else kind
         return None
 
     def pick_late(self, method: str, raw_path: str) -> str | None:

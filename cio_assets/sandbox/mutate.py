@@ -6,19 +6,14 @@ import numpy as np
 
 from cio_assets.sandbox import content
 from cio_assets.sandbox.deliveries import COLUMN
+from cio_assets.sandbox.mutate_people import Answer, PeopleMutations
 from cio_assets.sandbox.seeds import delivery_id
-from cio_assets.sandbox.world import World
 
 DAY = 86400
-Answer = dict[str, Any]
 
 
-class Mutations:
+class Mutations(PeopleMutations):
     """Applies mutations to one world; the n-th one draws the same numbers in every world of the same seed."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self._turn = 0
 
     def apply(self, body: dict[str, Any]) -> Answer:
         """Apply `{"kind": ..., ...}`; ValueError or TypeError where it is not understood."""
@@ -26,16 +21,8 @@ class Mutations:
         kind = str(arguments.pop("kind", ""))
         if kind not in KINDS:
             raise ValueError(f"unknown mutation {kind!r}; known: {sorted(KINDS)}")
-        self._turn += 1
-        self.rng = np.random.default_rng([self.world.options.seed, 99, self._turn])
-        self.now = self.world.clock.now()
+        self.begin()
         return {"kind": kind} | getattr(self, kind)(**arguments)
-
-    def _some(self, numbers: np.ndarray, count: int) -> np.ndarray:
-        return np.sort(self.rng.choice(numbers, min(count, len(numbers)), replace=False))
-
-    def _cio_ids(self, numbers: np.ndarray) -> list[str]:
-        return [self.world.people.cio_ids[number] for number in numbers.tolist()]
 
     def _drop(self, items: dict[int, Any], identity: int | None) -> Answer:
         """Remove an item by id, the last one where no id is given."""
@@ -73,24 +60,6 @@ class Mutations:
         deliveries.keep(keep)
         return {"count": int((~keep).sum())}
 
-    def change_people(self, count: int) -> Answer:
-        """Some people get other attributes."""
-        numbers = self._some(self.world.people.living(), count)
-        for number in numbers.tolist():
-            self.world.people.change(number, {"plan": f"plan-{self._turn}", "visits": str(number)}, self.now)
-        return {"ids": self._cio_ids(numbers)}
-
-    def delete_people(self, count: int) -> Answer:
-        """Some people are deleted."""
-        numbers = self._some(self.world.people.living(), count)
-        ids = self._cio_ids(numbers)
-        self.world.people.delete(numbers)
-        return {"ids": ids}
-
-    def add_people(self, count: int) -> Answer:
-        """New people arrive."""
-        return {"ids": self._cio_ids(self.world.people.add(count, self.now))}
-
     def delete_campaign(self, id: int | None = None) -> Answer:  # noqa: A002 - the control's own word
         """A campaign is gone; its deliveries stay in /v1/messages."""
         return self._retire("campaign", id)
@@ -107,7 +76,7 @@ class Mutations:
         """A campaign is renamed, which moves its change markers."""
         campaigns = self.world.content.campaigns
         item = campaigns[next(iter(campaigns)) if id is None else id]
-        item["name"] += f" v{self._turn}"
+        item["name"] += f" v{self.turn}"
         content.touch(item, self.now)
         return {"ids": [item["id"]]}
 
@@ -116,8 +85,16 @@ class Mutations:
         campaigns = self.world.content.campaigns
         parent = next(iter(campaigns)) if campaign_id is None else campaign_id
         item = self.world.content.actions["campaign", parent][0]
-        item["body"] += f"<p>{self._turn}</p>"
+        item["body"] += f"<p>{self.turn}</p>"
         content.touch(item, self.now)
+        return {"campaign_id": parent, "ids": [item["id"]]}
+
+    def add_action(self, campaign_id: int | None = None) -> Answer:
+        """A campaign gets one more action, which moves its change markers and the actions embedded in it."""
+        world = self.world
+        parent = next(iter(world.content.campaigns)) if campaign_id is None else campaign_id
+        item = content.add_action(world.content, world.options.seed, parent, self.now)
+        world.deliveries.changed()
         return {"campaign_id": parent, "ids": [item["id"]]}
 
     def add_campaign(self) -> Answer:
@@ -176,4 +153,4 @@ class Mutations:
         return {"table": table, "field": field}
 
 
-KINDS = frozenset(name for name in vars(Mutations) if not name.startswith("_") and name != "apply")
+KINDS = frozenset(name for name in dir(Mutations) if not name.startswith("_")) - {"apply", "begin"}

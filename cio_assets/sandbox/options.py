@@ -37,6 +37,8 @@ class SandboxOptions:
     tls_key: str | None = None
     week_start: str = "sunday"
     attributes_shape: str = "bare"
+    export_seconds: float = 0.5
+    export_columns: str = "all"
 
     @property
     def delivery_count(self) -> int:
@@ -57,7 +59,7 @@ HELP = {
     "now": "ISO time or unix seconds that anchors the world; default the real now",
     "freeze": "the sandbox clock stands still",
     "faults": 'random faults, e.g. "500=0.02,reset=0.02,stall_seconds=5,seed=1"; of the Track API alone: '
-    "bare207, batch400",
+    "bare207, batch400; of pages after the first: overlap, stale-cursor; of new exports: export_failed",
     "app_rps": "App API requests allowed in any sliding second; 0 = unlimited",
     "app_key": "App API key (Bearer)",
     "track_rps": "Track API requests allowed in any sliding second; 0 = unlimited",
@@ -69,9 +71,12 @@ HELP = {
     "tls_certificate": "PEM file: serve https, as the official clients insist on",
     "tls_key": "PEM file of the certificate's key",
     "week_start": "first day of a week of metrics",
+    "export_seconds": "how long an export is pending",
+    "export_columns": "attributes of an export that names none: all, as columns, or only those that are named",
     "attributes_shape": "items of POST /v1/customers/attributes: bare, wrapped in {customer: ...}, or mixed",
 }
-CHOICES = {"region": ("us", "eu"), "week_start": ("sunday", "monday"), "attributes_shape": ("bare", "wrapped", "mixed")}
+CHOICES = {"region": ("us", "eu"), "week_start": ("sunday", "monday"), "attributes_shape": ("bare", "wrapped", "mixed"),
+           "export_columns": ("all", "named")}  # fmt: skip
 TYPES = {"latency_ms": float, "jitter_ms": float, "deliveries": int, "activities": int, "now": str,
          "tls_certificate": str, "tls_key": str}  # fmt: skip
 

@@ -10,6 +10,7 @@ import orjson
 
 from cio_assets.sandbox.errors import ApiError
 
+INVALID = "start: invalid cursor"
 OVERLAP = 3  # rows of the page before that the fault "overlap" repeats
 
 
@@ -31,7 +32,7 @@ class Cursors:
         except ValueError:
             raw = b""
         if len(raw) < 8 or self._sign(raw[6:]) != raw[:6]:
-            raise ApiError(400, "start: invalid cursor")
+            raise ApiError(400, INVALID)
         issued_for, state = orjson.loads(raw[6:])
         if issued_for != scope:
             raise ApiError(400, "start: cursor belongs to another query")

@@ -92,8 +92,11 @@ def read_query(raw: bytes, params: Mapping[str, Param]) -> dict[str, Any]:
     return values
 
 
-def read_body(content_type: str, raw: bytes, required: Mapping[str, type]) -> dict[str, Any]:
-    """Validate a JSON body: an object with exactly the required keys of the required types."""
+def read_body(
+    content_type: str, raw: bytes, required: Mapping[str, type], optional: Mapping[str, type] | None = None
+) -> dict[str, Any]:
+    """Validate a JSON body: an object with the required keys, maybe optional ones, and no others."""
+    optional = optional or {}
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise ApiError(400, "content type must be application/json")
     try:
@@ -105,7 +108,10 @@ def read_body(content_type: str, raw: bytes, required: Mapping[str, type]) -> di
     for name, kind in required.items():
         if not isinstance(body.get(name), kind):
             raise ApiError(400, f"{name}: required, must be {kind.__name__}")
-    if unknown := set(body) - set(required):
+    for name, kind in optional.items():
+        if name in body and not isinstance(body[name], kind):
+            raise ApiError(400, f"{name}: must be {kind.__name__}")
+    if unknown := set(body) - set(required) - set(optional):
         raise ApiError(400, f"unknown body keys {sorted(unknown)}")
     return body
 

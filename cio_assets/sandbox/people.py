@@ -181,6 +181,8 @@ class People(Roster):
             "cio_subscription_preferences": json.dumps({"topics": {"topic_1": bool(h & 2)}}),
             "_cio_subscription_preferences_computed": json.dumps({"topics": {"topic_1": bool(h & 2), "topic_2": True}}),
         }
+        if number % 89 == 8:
+            values['größe "EU", cm'] = 'first line\nsecond, "quoted" line\r\n'
         if number % 97 == 5:
             values["bio"] = LONG_TEXT
         if number % 11 == 3:

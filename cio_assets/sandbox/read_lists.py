@@ -32,7 +32,6 @@ campaigns = whole("campaigns", "campaigns", lambda world: world.content.campaign
 broadcasts = whole("broadcasts", "broadcasts", lambda world: world.content.broadcasts.values())
 transactional = whole("messages", "transactional_messages", lambda world: world.content.transactional.values())
 segments = whole("segments", "segments", lambda world: world.segments.items.values())
-exports = whole("exports", "exports", lambda world: world.lists.exports)
 collections = whole("collections", "collections", lambda world: world.lists.collections)
 snippets = whole("snippets", "snippets", lambda world: world.lists.snippets)
 subscription_topics = whole("topics", "subscription_topics", lambda world: world.lists.topics)
@@ -104,12 +103,6 @@ def segment_used_by(api: Api, request: Request) -> Body:
     identity = request.path["segment_id"]
     require(api.world.segments.items, identity, "segment")
     return {"segment_id": identity, "used_by": api.world.segments.used_by(identity, api.world.content)}
-
-
-def export(api: Api, request: Request) -> Body:
-    """GET /v1/exports/{export_id}."""
-    items = {item["id"]: item for item in api.world.lists.exports}
-    return {"export": api.world.show("exports", [require(items, request.path["export_id"], "export")])[0]}
 
 
 def sender_identities(api: Api, request: Request) -> Body:

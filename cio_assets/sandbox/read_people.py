@@ -20,9 +20,7 @@ def search_customers(api: Api, request: Request) -> Body:
     """POST /v1/customers."""
     people, wanted = api.world.people, request.body["filter"]
     check_filter(wanted, "attribute")
-    found = api.recent.get(
-        (request.scope, people.version), lambda: np.flatnonzero(people.alive & _people_mask(api, wanted))
-    )
+    found = api.recent.get((request.scope, people.version), lambda: select_people(api, wanted))
     return _identifier_page(api, request, found, "customers", {})
 
 
@@ -44,6 +42,11 @@ def _identifier_page(api: Api, request: Request, numbers: np.ndarray, table: str
     rows = api.world.show(table, [people.identifiers(number) for number in page])
     ids = [people.ids[number] or "" for number in page]
     return siblings | paging.finish({"identifiers": rows or None, "ids": ids or None}, following, "")
+
+
+def select_people(api: Api, wanted: Item) -> np.ndarray:
+    """Return the numbers of the living people who pass a filter that was checked."""
+    return np.flatnonzero(api.world.people.alive & _people_mask(api, wanted))
 
 
 def _people_mask(api: Api, node: Item) -> np.ndarray:

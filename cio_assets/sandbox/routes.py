@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from cio_assets.sandbox import params as p
 from cio_assets.sandbox import read_deliveries as d
+from cio_assets.sandbox import read_exports as x
 from cio_assets.sandbox import read_lists as ls
 from cio_assets.sandbox import read_people as r
 from cio_assets.sandbox.api import Api, Request
@@ -29,6 +30,7 @@ class Route:
     handler: Handler
     params: Mapping[str, Param] = field(default_factory=dict)
     body: Mapping[str, type] | None = None
+    body_optional: Mapping[str, type] = field(default_factory=dict)
     needs_key: bool = True
 
     @property
@@ -40,6 +42,11 @@ class Route:
     def has_cursor(self) -> bool:
         """Tell whether `start` is a cursor here, and not a time as in metrics."""
         return self.params.get("start") is p.TEXT
+
+    @property
+    def starts_export(self) -> bool:
+        """Tell whether this starts an export."""
+        return self.handler is x.create
 
     def read_path(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Validate the ids of a matched path, or refuse with 400."""
@@ -87,8 +94,10 @@ ROUTES = (
     Route("GET", "/v1/customers/{customer_id}/segments", r.customer_segments, CUSTOMER),
     Route("GET", "/v1/esp/suppression/{suppression_type}", ls.esp_suppressions,
           {"domain": p.TEXT, "limit": p.limit(100, most=1000), "offset": Param("integer", 0, least=0)}),
-    Route("GET", "/v1/exports", ls.exports),
-    Route("GET", "/v1/exports/{export_id}", ls.export),
+    Route("GET", "/v1/exports", x.exports),
+    Route("POST", "/v1/exports/customers", x.create, body={"filters": dict}, body_optional={"attributes": list}),
+    Route("GET", "/v1/exports/{export_id}", x.export),
+    Route("GET", "/v1/exports/{export_id}/download", x.download),
     Route("GET", "/v1/info/ip_addresses", ls.ip_addresses, needs_key=False),
     Route("GET", "/v1/messages", d.messages,
           p.WHOLE_DELIVERIES | {"campaign_id": p.INT, "newsletter_id": p.INT, "action_id": p.INT}),

@@ -36,12 +36,12 @@ class Stats:
     """Counts requests of both APIs; control requests never come here."""
 
     def __init__(self, app_rps: int, track_rps: int) -> None:
-        self.app, self.track = Window(app_rps), Window(track_rps)
+        self.app, self.track, self.storage = Window(app_rps), Window(track_rps), Window(0)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything counted so far; the rate limits keep their memory."""
-        self.app.arrivals, self.track.arrivals = [], []
+        self.app.arrivals, self.track.arrivals, self.storage.arrivals = [], [], []
         self.by_endpoint: Counter[str] = Counter()
         self.by_status: Counter[str] = Counter()
         self.injected: Counter[str] = Counter()
@@ -53,19 +53,25 @@ class Stats:
         self.times: tuple[float | None, float | None] = (None, None)
 
     def arrive(self, side: str, monotonic: float, wall: float, endpoint: str) -> bool:
-        """Count a request at the `app` or `track` side; False where it breaks that side's rate limit."""
+        """Count a request at the `app`, `track` or `storage` side; False where it breaks that side's rate limit."""
         self.by_endpoint[endpoint] += 1
         self.times = (self.times[0] or wall, wall)
-        return (self.track if side == "track" else self.app).arrive(monotonic, endpoint)
+        windows = {"app": self.app, "track": self.track, "storage": self.storage}
+        return windows[side].arrive(monotonic, endpoint)
 
     def violation(self, method: str, path: str, reason: str) -> None:
         """Record that a client broke the rules."""
         self.violations.append({"method": method, "path": path, "reason": reason})
 
     def as_dict(self, arrivals: bool) -> dict[str, Any]:
-        """Return everything counted; `requests` are those of the App API, `bytes` the bodies of the Track API."""
+        """Return everything counted.
+
+        `requests` are those of the App API, `downloads` the fetched links of exports, `bytes` the bodies of the
+        Track API.
+        """
         out: dict[str, Any] = {
             "requests": len(self.app.arrivals), "track_requests": len(self.track.arrivals),
+            "downloads": len(self.storage.arrivals),
             "by_endpoint": dict(self.by_endpoint), "by_status": dict(self.by_status),
             "violations": self.violations, "violation_count": len(self.violations),
             "rate_limited": self.rate_limited, "busiest_second": self.app.busiest_second(),

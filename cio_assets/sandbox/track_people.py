@@ -77,6 +77,12 @@ class PeopleWriter:
             self.claim(attributes["anonymous_id"], number, now)
         return number
 
+    def arrive(self, number: int, text: bytes, at: int, now: int) -> None:
+        """Note that a person came into being, with the JSON text of the first attributes."""
+        self.note(number, self._created, b"{}", at, now)
+        if len(text) > 2:
+            self.note(number, self._first, text, at, now)
+
     def delete(self, kind: str, value: str, now: int) -> None:
         """Delete a person."""
         number = self.find(kind, value)
@@ -142,9 +148,7 @@ class PeopleWriter:
         number = people.create(identifier, email, text, at, now)
         if kind == "phone" or "phone" in attributes:
             people.index_phone(number, value if kind == "phone" else attributes["phone"])
-        self.note(number, self._created, b"{}", at, now)
-        if len(text) > 2:
-            self.note(number, self._first, text, at, now)
+        self.arrive(number, text, at, now)
         for name, item in wrong.items():
             self._fail(number, name, None, item, now)
         return number
@@ -159,7 +163,8 @@ class PeopleWriter:
             if number is None:
                 continue
             if kind == "phone":
-                self.people.change(number, {"phone": value}, now)
+                changes = self.people.change(number, {"phone": value}, now)
+                self.note(number, self._changed, orjson.dumps(changes), now, now)
             else:
                 self._assign(number, kind, value, now)
             return number

@@ -39,9 +39,9 @@ class TrackSide:
         """Find the route of a raw path and the decoded texts of its ids."""
         return track_routes.match(method, raw_path)
 
-    def continues(self, _call: Call) -> bool:
-        """Tell whether a request asks for a page after the first: there are no pages here."""
-        return False
+    def special_faults(self, _call: Call) -> frozenset[str]:
+        """Return the faults that only this request can have: there are neither pages nor exports here."""
+        return frozenset()
 
     async def answer(self, call: Call) -> Answer:
         """Check a request against the documentation and apply it."""

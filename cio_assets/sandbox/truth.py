@@ -176,7 +176,7 @@ TABLES: dict[str, Callable[[World, Params], Rows]] = {
     "customer_relationships": _relationships,
     "devices": _devices,
     "esp_suppressions": _children("esp_suppressions", "type", lambda w: w.lists.suppressions.items()),
-    "exports": _listed("exports", lambda w: w.lists.exports),
+    "exports": _listed("exports", lambda w: w.exports.listed()),
     "info_ip_addresses": _listed("info_ip_addresses", lambda w: [{"ip": ip} for ip in w.lists.ip_addresses]),
     "messages": _messages(),
     "newsletters": _listed("newsletters", lambda w: w.content.newsletters.values()),

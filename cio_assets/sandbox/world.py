@@ -9,6 +9,7 @@ from cio_assets.sandbox.activities import Activities
 from cio_assets.sandbox.clock import Clock
 from cio_assets.sandbox.content import Item
 from cio_assets.sandbox.deliveries import Deliveries
+from cio_assets.sandbox.exports import Exports
 from cio_assets.sandbox.groups import Objects, Segments
 from cio_assets.sandbox.options import SandboxOptions
 from cio_assets.sandbox.people import People
@@ -36,6 +37,7 @@ class World:
         self.activities = Activities(seed, self.people, self.deliveries)
         self.activities.add(options.activity_count, now, np.random.default_rng([seed, 62]))
         self.suppressed = Suppressed()
+        self.exports = Exports(self.people, self.lists.exports, clock, options.export_seconds, seed)
         self.events = EventLog()
         self.unknown_fields: dict[str, dict[str, Any]] = {}
 

@@ -74,6 +74,30 @@ def test_overlap_repeats_the_end_of_the_page_before(api: Client, plan: Callable)
         assert first[envelope][-3:] == second[envelope][:3]
 
 
+def test_a_stale_cursor(sandbox: Sandbox, api: Client, plan: Callable) -> None:
+    plan("stale-cursor", times=1)
+    assert api.ask("campaigns").status_code == 200
+    assert api.ask("campaigns/1/metrics", version=2, res="days", start=1, end=90000).status_code == 200  # a time
+    assert api.ask("esp/suppression/bounces", offset=10).status_code == 200
+    first = api.get("customers", EVERYBODY, limit=100)
+    stale = api.ask("customers", EVERYBODY, limit=100, start=first["next"])
+    assert stale.status_code == 400
+    (error,) = stale.json()["errors"]
+    assert error["status"] == "400"
+    assert sandbox.stats()["violation_count"] == 0
+    assert sandbox.stats()["injected"] == {"stale-cursor": 1}
+    invalid = api.ask("customers", EVERYBODY, limit=100, start="bm90IGEgY3Vyc29y").json()["errors"][0]["detail"]
+    assert error["detail"].partition(" (")[0] == invalid.partition(" (")[0] == "start: invalid cursor"
+    assert api.ask("customers", EVERYBODY, limit=100, start=first["next"]).status_code == 200
+
+
+def test_random_faults_of_later_pages_never_fall_on_first_ones(sandbox: Sandbox, api: Client) -> None:
+    sandbox.faults(rates={"stale-cursor": 1, "export_failed": 0.0})
+    first = api.get("activities", limit=50)
+    assert api.ask("activities", limit=50, start=first["next"]).status_code == 400
+    sandbox.faults()
+
+
 def test_vanish(sandbox: Sandbox, api: Client, plan: Callable) -> None:
     plan("vanish", path="^/v1/campaigns/5/")
     assert api.ask("campaigns/5/actions").status_code == 404

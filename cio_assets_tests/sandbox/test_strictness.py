@@ -69,6 +69,7 @@ GONE = [
     "transactional/9999/messages",
     "segments/9999/membership",
     "exports/9999",
+    "segments/9999/customer_count",
     "messages/abc",
     "customers/nobody/messages",
     "objects/1/nothing/relationships",

@@ -91,6 +91,12 @@ def test_phone_creates_a_person_and_finds_it_again(track: Track) -> None:
     assert shown(track, "phone", phone["phone"]) == {"phone": "+4915112345678", "a": "2"}
 
 
+def test_a_phone_for_somebody_known_is_a_change(track: Track) -> None:
+    track.send(identify("u1", a=1), identify({"phone": "+4915112345678"}, id="u1"))
+    assert shown(track, "phone", "+4915112345678") == {"id": "u1", "phone": "+4915112345678", "a": "1"}
+    assert changes(track)[-1] == {"phone": {"from": None, "to": "+4915112345678"}}
+
+
 def test_a_phone_that_changed_no_longer_finds(track: Track) -> None:
     track.send(identify("u1", phone="+4915112345678"), identify("u1", phone="+4915187654321"))
     assert shown(track, "phone", "+4915112345678") is None

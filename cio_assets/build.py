@@ -11,9 +11,13 @@ import dagster as dg
 from cio_assets.assets.api import AppApi, Observer, utc_now
 from cio_assets.assets.factory import build_asset
 from cio_assets.assets.push import build_push_asset
+from cio_assets.automation.checks import build_check_job, build_checks
 from cio_assets.automation.jobs import build_jobs
 from cio_assets.automation.push_failures import build_push_failure_sensor
 from cio_assets.automation.push_sensors import INTERVAL_SECONDS, build_push_sensors
+from cio_assets.automation.schedules import build_schedules
+from cio_assets.automation.sync_failures import build_sync_failure_sensor
+from cio_assets.automation.workspace_tags import workspace_tags
 from cio_assets.catalog import TABLES
 from cio_assets.io_managers import WarehouseIOManager, make_warehouse
 from cio_assets.io_managers.track import track_io_manager
@@ -32,7 +36,8 @@ def build_definitions(
 ) -> dg.Definitions:
     """The definitions for these settings; needs no credentials, they are asked for when an asset is materialized.
 
-    `sensor_seconds` between two looks at a sync's source; `notify` is told what a failed push says (mail, Slack …).
+    `sensor_seconds` between two looks at a sync's source; `notify` is told what a failed sync or push
+    says (mail, Slack …).
     """
     share_arenas()
     syncs = load_syncs(settings.syncs_file)
@@ -44,7 +49,9 @@ def build_definitions(
     warehouse = make_warehouse(settings)
     return dg.Definitions(
         assets=assets,
-        jobs=list(build_jobs(syncs)),
+        asset_checks=build_checks(settings.start_date),
+        jobs=[*build_jobs(syncs, workspace_tags(settings)), build_check_job(workspace_tags(settings))],
+        schedules=build_schedules(settings, now),
         resources={
             "customerio": AppApi(settings, now, observer),
             "warehouse": WarehouseIOManager(warehouse),
@@ -52,7 +59,8 @@ def build_definitions(
         },
         sensors=[
             *build_push_sensors(syncs, settings, warehouse, interval_seconds=sensor_seconds),
-            build_push_failure_sensor(syncs, warehouse, notify=notify),
+            build_push_failure_sensor(syncs, warehouse, notify=notify, on=settings.schedules == "on"),
+            build_sync_failure_sensor(notify=notify, on=settings.schedules == "on"),
         ],
         executor=dg.in_process_executor,
     )

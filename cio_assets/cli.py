@@ -1,4 +1,4 @@
-"""The command line: check, sync, push, rejects, sandbox. Arguments and exit codes; `console.py` prints."""
+"""The command line: check, plan, sync, push, rejects, sandbox. Arguments and exit codes; `console.py` prints."""
 
 from __future__ import annotations
 
@@ -57,14 +57,17 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say which credentials, region and warehouse work, and what to do")
     check.set_defaults(run=_check)
 
+    plan = commands.add_parser("plan", help="say how many requests and minutes each table would take if synced now")
     sync = commands.add_parser("sync", help="read Customer.io into the warehouse: the Dagster jobs in order")
-    sync.add_argument("--select", metavar="TABLE,…", help="only these tables (default: all)")
-    sync.add_argument(
-        "--since", metavar="DATE", type=_date, help="first day of deliveries and metrics (default: CIO_START_DATE)"
-    )
-    sync.add_argument(
-        "--full", action="store_true", help="ask for everything, also what is known not to have changed"
-    )
+    for command in (plan, sync):
+        command.add_argument("--select", metavar="TABLE,…", help="only these tables (default: all)")
+        command.add_argument(
+            "--since", metavar="DATE", type=_date, help="first day of deliveries and metrics (default: CIO_START_DATE)"
+        )
+        command.add_argument(
+            "--full", action="store_true", help="ask for everything, also what is known not to have changed"
+        )
+    plan.set_defaults(run=_plan)
     sync.set_defaults(run=_sync)
 
     push = commands.add_parser("push", help="push what has changed in the warehouse to Customer.io")
@@ -118,9 +121,17 @@ def _console() -> ModuleType:
     return console
 
 
+def _selected(options: argparse.Namespace) -> list[str]:
+    return options.select.split(",") if options.select is not None else []
+
+
+def _plan(options: argparse.Namespace) -> int:
+    failed = _console().run_plan(load_settings(), _selected(options), options.since, full=options.full)
+    return FAILED if failed else 0
+
+
 def _sync(options: argparse.Namespace) -> int:
-    settings = load_settings()
-    select = options.select.split(",") if options.select is not None else []
+    settings, select = load_settings(), _selected(options)
     failed = _console().run_sync(settings, select, options.since, full=options.full)
     pushed = 0 if select else _console().run_push(settings, wanted=False)
     return FAILED if failed or pushed else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from datetime import date
@@ -11,6 +12,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as Grid
 
+from cio_assets.assets.costs import Estimate, minutes
+from cio_assets.catalog.shape import RowInvalid
+from cio_assets.customerio import CustomerioError
+from cio_assets.plan import plan_sync
 from cio_assets.push_run import (
     SyncResult,
     present,
@@ -35,6 +40,7 @@ def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None 
     tables = selected_tables(select)
     prepare_home(settings)
     console = _console()
+    planned = _planned(settings, tables, since, full=full)
     started = time.monotonic()
     results = []
 
@@ -44,18 +50,21 @@ def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None 
     for result in sync(settings, tables, since, full=full, observer=tell):
         if result.failure and result.failure not in {earlier.failure for earlier in results}:
             console.print(f"FAILED {result.table}: {result.failure}", markup=False, soft_wrap=True)
+        for wrong in result.checks:
+            console.print(f"CHECK {result.table}: {wrong}", markup=False, soft_wrap=True)
         results.append(result)
     grid = Grid()
     grid.add_column("table", no_wrap=True, min_width=max(map(len, tables)))
-    for name in ("rows", "requests", "retries", "deleted", "seconds"):
-        grid.add_column(name, justify="right")
+    for name in ("rows", "planned", "requests", "retries", "deleted", "seconds"):
+        grid.add_column(name, justify="right", no_wrap=name == "planned")
     for result in sorted(results, key=lambda result: result.table):
         counts = (result.requests, result.retries, result.marked_deleted)
         rows = "failed" if result.failure else f"{result.rows:,}"
-        grid.add_row(result.table, rows, *(f"{count:,}" for count in counts), f"{result.seconds:.1f}")
+        plan = planned.get(result.table, "")
+        grid.add_row(result.table, rows, plan, *(f"{count:,}" for count in counts), f"{result.seconds:.1f}")
     total = sum(result.requests for result in results)
     grid.add_section()
-    grid.add_row("total", "", f"{total:,}", "", "", f"{time.monotonic() - started:.1f}")
+    grid.add_row("total", "", planned.get("", ""), f"{total:,}", "", "", f"{time.monotonic() - started:.1f}")
     console.print(grid)
     earlier = sum(result.earlier for result in results)
     if earlier:
@@ -68,6 +77,48 @@ def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None 
         console.print(f"Failed: {', '.join(failed)}. These tables keep their last complete state.", soft_wrap=True)
     console.print(f"Warehouse: {settings.warehouse_label}", soft_wrap=True)
     return bool(failed)
+
+
+def _planned(settings: Settings, tables: Sequence[str], since: date | None, *, full: bool) -> dict[str, str]:
+    """The requests planned for each table, and for all under ""; from the warehouse alone, without a request."""
+    try:
+        plan = plan_sync(settings, tables, since, full=full, ask=False)
+    except Exception:  # only for comparison: whatever is wrong, the sync says it better, or does without
+        return {}
+    return {one.table: str(one.requests) for one in plan.tables} | {"": str(plan.requests)}
+
+
+def run_plan(settings: Settings, select: Sequence[str] = (), since: date | None = None, *, full: bool = False) -> bool:
+    """Print what a sync would ask now, a row a table; whether that could not be found out."""
+    console = _console()
+    tables = selected_tables(select)
+    try:
+        plan = plan_sync(settings, tables, since, full=full)
+    except (CustomerioError, RowInvalid) as error:
+        print(error, file=sys.stderr)
+        return True
+    grid = Grid()
+    grid.add_column("table", no_wrap=True, min_width=max(map(len, tables)))
+    for name in ("requests", "minutes", "spared"):
+        grid.add_column(name, justify="right", no_wrap=True)
+
+    def add(name: str, requests: Estimate, spared: int) -> None:
+        took = minutes(requests.number, settings.app_rps)
+        known = str(requests) != "?"
+        grid.add_row(name, str(requests), f"{took:.1f}" if known else "?", f"{spared:,}" if spared else "")
+
+    for one in sorted(plan.tables, key=lambda one: one.table):
+        add(one.table, one.requests, one.spared)
+    grid.add_section()
+    add("total", plan.requests, sum(one.spared for one in plan.tables))
+    console.print(grid)
+    console.print(
+        f"At {settings.app_rps:g} requests a second (CIO_APP_RPS). ~ is an estimate, ? cannot be known before. spared: "
+        "requests for what is known not to have changed; --full makes them all the same.",
+        soft_wrap=True,
+    )
+    console.print(f"This plan took {plan.asked} requests; nothing was written.", soft_wrap=True)
+    return False
 
 
 def run_push(

@@ -8,6 +8,7 @@ import tempfile
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -65,6 +66,15 @@ def _iso_date(value: object) -> object:
         raise ValueError("is not an ISO date such as 2026-01-31") from None
 
 
+def _days(value: object) -> object:
+    if isinstance(value, str) and not value.strip().isdecimal():
+        raise ValueError("is not a number of days such as 30")
+    days = int(value) if isinstance(value, (str, int)) else 0
+    if not 1 <= days <= 3660:
+        raise ValueError("is not a number of days from 1 to 3660")
+    return days
+
+
 class Settings(BaseSettings):
     """The settings of one workspace (section 2 of the design names the variables)."""
 
@@ -96,6 +106,16 @@ class Settings(BaseSettings):
     rejects_uri: str | None = Field(None, validation_alias="CIO_REJECTS_URI")
     rejects_role_arn: str | None = Field(None, validation_alias="CIO_REJECTS_ROLE_ARN")
     rejects_external_id: SecretStr | None = Field(None, validation_alias="CIO_REJECTS_EXTERNAL_ID")
+    schedules: Annotated[Literal["on", "off"], BeforeValidator(_lower)] = Field("off", validation_alias="CIO_SCHEDULES")
+    timezone: str = Field("UTC", validation_alias="CIO_TIMEZONE")
+    trailing_days: Annotated[int, BeforeValidator(_days)] = Field(30, validation_alias="CIO_TRAILING_DAYS")
+    trailing_days_weekly: Annotated[int, BeforeValidator(_days)] = Field(
+        180, validation_alias="CIO_TRAILING_DAYS_WEEKLY"
+    )
+    full_every_days: Annotated[int, BeforeValidator(_days)] = Field(7, validation_alias="CIO_FULL_EVERY_DAYS")
+    people: Annotated[Literal["auto", "full", "changed", "export"], BeforeValidator(_lower)] = Field(
+        "auto", validation_alias="CIO_PEOPLE"
+    )
     dagster_home: Path = Field(Path(".dagster_home"), validation_alias="DAGSTER_HOME")
 
     @field_validator("app_api_key", "site_id", "track_api_key", mode="before")
@@ -203,6 +223,20 @@ class Settings(BaseSettings):
             raise ValueError("is not an external id: 2 to 1224 letters, digits and any of _ + = , . @ : / -")
         if "rejects_role_arn" in info.data and info.data["rejects_role_arn"] is None:
             raise ValueError("goes with a role, but CIO_REJECTS_ROLE_ARN is not set: set both or neither")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _iana(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("is not a time zone's IANA name such as UTC or Europe/Berlin")
+        return value
+
+    @field_validator("trailing_days_weekly")
+    @classmethod
+    def _weekly_holds_nightly(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("trailing_days", 1):
+            raise ValueError("is less than CIO_TRAILING_DAYS: give at least as many days")
         return value
 
     @field_validator("dagster_home")

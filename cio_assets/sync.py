@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,7 +15,18 @@ from cio_assets.assets.api import AppApi, Observer
 from cio_assets.assets.asked import FULL_TAG
 from cio_assets.assets.factory import asset_key
 from cio_assets.assets.partitions import by_month_and_period, by_period, daily
-from cio_assets.automation.jobs import DELIVERIES, METRICS, RECENT_METRICS, SNAPSHOTS, job_of
+from cio_assets.automation.checks import DELIVERIES as DELIVERIES_OF_CAMPAIGNS
+from cio_assets.automation.checks import MEMBERS, step_of
+from cio_assets.automation.jobs import (
+    ACTIVITIES,
+    DELIVERIES,
+    METRICS,
+    RECENT_METRICS,
+    SNAPSHOTS,
+    activity_tables,
+    job_of,
+)
+from cio_assets.automation.process_tag import process_tag
 from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES
 from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance
@@ -38,6 +51,8 @@ class TableResult:
     """Whether the credentials were refused (401): nothing else is worth trying."""
     earlier: bool = False
     """Whether an earlier sync that did not end had read the table: it was not read again."""
+    checks: tuple[str, ...] = ()
+    """What its checks found wrong and did not stop at."""
 
 
 def selected_tables(names: Iterable[str]) -> list[str]:
@@ -68,38 +83,72 @@ def sync(
     six hours ago and killed or failed in part, is not read again.
     """
     settings.require_app_api_key()
-    since = since or settings.start_date
-    if since < settings.start_date:
-        raise SettingsError(
-            f"--since {since} lies before the first partition: set CIO_START_DATE={since} (now {settings.start_date})."
-        )
-    if since > datetime.now(UTC).date():
-        raise SettingsError(f"--since {since} lies in the future: give a day that has begun.")
-    ranges = _partition_ranges(settings, since)
+    ranges = partition_ranges(settings, first_day(settings, since))
     definitions = build_definitions(settings, observer=observer)
     home_instance = instance or open_instance(settings)
     where = (AppApi(settings).workspace, settings.warehouse_label, settings.warehouse_schema)
     inputs = repr((sorted(tables), ranges, full, where))
     failed = False
     with attempt(settings.dagster_home.absolute(), inputs, home_instance) as this:
-        refused: str | None = None
+        tags = {TAG: this.id} | ({FULL_TAG: "true"} if full else {})
         done = {name for name in tables if asset_key(name).to_python_identifier() in this.finished}
         yield from (_earlier(home_instance, table) for table in tables if table in done)
-        for job in JOBS:
-            chosen = [name for name in tables if job_of(TABLES[name]) == job and name not in done]
+        todo = [name for name in tables if name not in done]
+        beside = [name for name in todo if name in activity_tables()]
+        jobs = {job: [name for name in todo if job_of(TABLES[name]) == job and name not in beside] for job in JOBS}
+        resolved = {job: definitions.resolve_job_def(job) for job in (*jobs, ACTIVITIES)}
+        # A list without parents or a time filter is one long chain of pages: it waits for nobody and nobody for it.
+        lane = _Lane(lambda: list(_run(resolved[ACTIVITIES], home_instance, beside, None, tags)) if beside else [])
+        refused: str | None = None
+        for job, chosen in jobs.items():
             if refused:  # with 401: every other table would be, too
                 yield from (TableResult(table, failure=refused, refused=True) for table in chosen)
             elif chosen:
-                tags = {TAG: this.id} | ({FULL_TAG: "true"} if full else {})
-                for result in _run(definitions, home_instance, job, chosen, ranges.get(job), tags):
+                for result in _run(resolved[job], home_instance, chosen, ranges.get(job), tags):
                     failed = failed or result.failure is not None
                     refused = refused or (result.failure if result.refused else None)
                     yield result
+        for result in lane.results():
+            failed = failed or result.failure is not None
+            yield result
         if not failed:
             ended(settings.dagster_home.absolute(), this)
 
 
-def _partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, str]]:
+class _Lane:
+    """Work beside the main one. It does not outlive the process: what it has read is staged."""
+
+    def __init__(self, work: Callable[[], list[TableResult]]) -> None:
+        self._future: Future[list[TableResult]] = Future()
+        self._thread = threading.Thread(target=self._do, args=[work], name="beside", daemon=True)
+        self._thread.start()
+
+    def results(self) -> list[TableResult]:
+        """What came of it, when it has ended."""
+        return self._future.result()
+
+    def _do(self, work: Callable[[], list[TableResult]]) -> None:
+        try:
+            self._future.set_result(work())
+        except BaseException as error:
+            self._future.set_exception(error)
+
+
+def first_day(settings: Settings, since: date | None) -> date:
+    """The first day to read; raises `SettingsError` where no partition begins with `since`."""
+    if since is None:
+        return settings.start_date
+    if since < settings.start_date:
+        raise SettingsError(
+            f"--since {since} lies before the first partition: set CIO_START_DATE={since} (now {settings.start_date})."
+        )
+    if since > datetime.now(UTC).date():
+        raise SettingsError(f"--since {since} lies in the future: give a day that has begun.")
+    return since
+
+
+def partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, str]]:
+    """The first and the last partition of each job that has any, from the day `since` on."""
     today = daily(settings.start_date).get_last_partition_key()
     months = by_month_and_period(settings.start_date).get_partition_keys()
     periods = by_period().get_partition_keys()
@@ -112,20 +161,19 @@ def _partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, s
 
 
 def _run(
-    definitions: dg.Definitions,
+    job: dg.JobDefinition,
     instance: dg.DagsterInstance,
-    job: str,
     tables: Sequence[str],
     partitions: tuple[str, str] | None,
     tags: Mapping[str, str],
 ) -> Iterable[TableResult]:
-    run_tags = dict(tags)
+    run_tags = {**tags, **process_tag()}
     if partitions:
         run_tags |= {
             "dagster/asset_partition_range_start": partitions[0],
             "dagster/asset_partition_range_end": partitions[1],
         }
-    result = definitions.resolve_job_def(job).execute_in_process(
+    result = job.execute_in_process(
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         instance=instance,
         asset_selection=[asset_key(table) for table in tables],
@@ -146,14 +194,31 @@ def _run(
         for event in result.get_asset_materialization_events()
         if event.asset_key
     }
+    checks = _found_wrong(result.get_asset_check_evaluations(), failures)
     for table in tables:
-        step = asset_key(table).to_python_identifier()
+        step, wrong = asset_key(table).to_python_identifier(), tuple(checks.get(table, ()))
         if step in failures:
-            yield TableResult(table, failure=failure_message(failures[step]), refused=is_refusal(failures[step]))
+            why, refused = failure_message(failures[step]), is_refusal(failures[step])
+            yield TableResult(table, failure=why, refused=refused, checks=wrong)
         elif table in metadata:
-            yield _succeeded(table, metadata[table], seconds.get(step, 0.0))
+            yield replace(_succeeded(table, metadata[table], seconds.get(step, 0.0)), checks=wrong)
         else:
             yield TableResult(table, failure="not read, because a table it depends on failed")
+
+
+def _found_wrong(
+    evaluations: Iterable[dg.AssetCheckEvaluation], failures: Mapping[str, Any]
+) -> Mapping[str, Sequence[str]]:
+    """By table, what its checks say; of one that blocks, the failure of its step says it."""
+    found: dict[str, list[str]] = {}
+    for evaluation in evaluations:
+        if not evaluation.passed and not evaluation.blocking:
+            found.setdefault(evaluation.asset_key.path[-1], []).append(evaluation.description or evaluation.check_name)
+    for check in (MEMBERS, DELIVERIES_OF_CAMPAIGNS):
+        if step_of(check) in failures:
+            said = f"the check {check.name} could not be made: {failure_message(failures[step_of(check)])}"
+            found.setdefault(check.asset_key.path[-1], []).append(said)
+    return found
 
 
 def _earlier(instance: dg.DagsterInstance, table: str) -> TableResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,13 +29,21 @@ OBSERVE_SECONDS = 5.0
 
 
 class AppApi:
-    """Makes clients of one workspace's App API that share one budget; `now` is the clock of windows and buckets."""
+    """Makes clients of one workspace's App API that share one budget; `now` is the clock of windows and buckets.
+
+    `sleep` takes seconds: the pauses between looks at what Customer.io is busy with.
+    """
 
     def __init__(
-        self, settings: Settings, now: Callable[[], datetime] = utc_now, observer: Observer | None = None
+        self,
+        settings: Settings,
+        now: Callable[[], datetime] = utc_now,
+        observer: Observer | None = None,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.settings = settings
         self.now = now
+        self.sleep = sleep
         self.observer = observer
         self._refused: CredentialsRefused | None = None
 

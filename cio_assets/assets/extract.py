@@ -15,6 +15,8 @@ from cio_assets.catalog import Endpoint, Parent, Table
 from cio_assets.catalog.shape import RowInvalid, Shaper
 from cio_assets.customerio import AppClient, Call, CustomerioError, NotFound, Page, Paging, RequestRefused, overlap
 from cio_assets.warehouse import Chain, Staging
+from cio_assets.warehouse.ledger import Reading
+from cio_assets.warehouse.load import Scope
 
 _RECENT = 10_000
 """Keys of the newest rows that are remembered to recognise a list that repeats another."""
@@ -37,10 +39,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class Extracted:
-    """How many chains of pages were read, and the keys of parents that were gone (404)."""
+    """How many chains of pages were read, and the keys of parents that were gone (404).
+
+    The rest where only the reading shows it, and not the plan: what to note of it, what it speaks of, what to tell.
+    """
 
     units: int
     gone: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    reading: Reading | None = None
+    scope: Scope | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class AllParentsGone(Exception):
@@ -177,7 +185,7 @@ def _newest_first(reader: Reader, unit: Unit, key: tuple[str, ...], known: set[t
     restarted = False
     while True:
         recent = {tuple(one) for keys in chain.notes for one in keys}
-        order = _Order()
+        order = Order()
         try:
             if not chain.finished:
                 for page, rows in reader.pages(unit, chain):
@@ -197,7 +205,7 @@ def _newest_first(reader: Reader, unit: Unit, key: tuple[str, ...], known: set[t
             return recent
 
 
-class _Order:
+class Order:
     """Whether a list has come newest first so far: only then does an old row prove that the rest is old."""
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from cio_assets.assets.api import AppApi, Observer, observed
 from cio_assets.assets.asked import FULL_TAG
+from cio_assets.assets.checks import check_specs, checked
+from cio_assets.assets.freshness import freshness_of
 from cio_assets.assets.partitions import partitions_of
 from cio_assets.assets.reading import Wanted, plan_reading
 from cio_assets.catalog import TABLES, Refresh, Table
@@ -22,6 +24,8 @@ from cio_assets.warehouse.ledger import Ledger
 from cio_assets.warehouse.load import declared_columns
 
 PREFIX = "customerio"
+POOL = "customerio_app"
+"""Pool of what reads the App API: `dagster.yaml` says how many runs of it there may be at once."""
 
 
 def asset_key(table: str) -> dg.AssetKey:
@@ -41,6 +45,7 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
         "code_version": _code_version(table),
         "io_manager_key": "warehouse",
         "tags": {"refresh": table.refresh.value},
+        "freshness_policy": freshness_of(table) if settings.schedules == "on" else None,
         "metadata": {
             "dagster/column_schema": dg.TableSchema(
                 columns=[dg.TableColumn(name, type_) for name, type_ in declared_columns(table).items()]
@@ -99,11 +104,18 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
                 "seconds_reading": dg.MetadataValue.float(round(seconds, 1)),
                 "bytes_read": usage.bytes,
                 "parents_gone": len(extracted.gone),
-            }
+                **extracted.metadata,
+            },
+            output_name="result",
         )
         return plan.load(staged, staging.began, extracted)
 
-    return _asset(read, ins=inputs, required_resource_keys={"customerio", "warehouse"}, **common)
+    def materialize(context: dg.AssetExecutionContext, **parents: pa.Table) -> Iterator[Any]:
+        yield from checked(read(context, **parents), settings.warehouse_schema)
+
+    common["pool"] = POOL
+    common["check_specs"] = check_specs(table, common["key"])
+    return _asset(materialize, ins=inputs, required_resource_keys={"customerio", "warehouse"}, **common)
 
 
 def _wanted(table: Table, context: dg.AssetExecutionContext) -> Wanted:

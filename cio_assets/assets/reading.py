@@ -9,13 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from cio_assets.assets import asked
+from cio_assets.assets import asked, people
 from cio_assets.assets.api import AppApi
 from cio_assets.assets.asked import Asked, Circumstances, Deliveries
 from cio_assets.assets.extract import Extracted, extract
 from cio_assets.assets.extract_series import SeriesUnit, extract_series, series_units
 from cio_assets.assets.extract_window import extract_drafts, extract_window
 from cio_assets.assets.partitions import spans
+from cio_assets.assets.people import PeopleReading
 from cio_assets.catalog import Refresh, Table
 from cio_assets.catalog.windows import WIDEST
 from cio_assets.customerio import AppClient
@@ -58,7 +59,8 @@ class Plan:
 
     def load(self, staged: Staged, read_at: datetime, extracted: Extracted) -> WarehouseLoad:
         """What is to be loaded."""
-        return WarehouseLoad(self.table, staged, read_at, self.replace, self.asked.scope, self.reading(extracted))
+        scope = extracted.scope or self.asked.scope
+        return WarehouseLoad(self.table, staged, read_at, self.replace, scope, self.reading(extracted))
 
 
 def plan_reading(
@@ -70,6 +72,8 @@ def plan_reading(
         return _deliveries(table, wanted, ledger.last(table.name).get(RECENT), c)
     if table.series:
         return _series(table, wanted, api, ledger, parents, c)
+    if table.name in people.TABLES:
+        return _people(people.read_people(table, api, ledger, parents, c))
     if table.variants_repeat and table.endpoint:
         asks = asked.recent_activities(ledger.last(table.name), stored, table.endpoint.page_size or 1, c)
     else:
@@ -85,6 +89,10 @@ def plan_reading(
         return replace(asks.reading, units=units)
 
     return Plan(table, asks, read, reading, (other_side,))
+
+
+def _people(way: PeopleReading) -> Plan:
+    return Plan(way.table, way.asked, way.read, lambda extracted: extracted.reading or Reading(), way.said)
 
 
 def _gone(extracted: Extracted) -> set[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
 from cio_assets.assets.factory import asset_key
 from cio_assets.assets.push import push_key
+from cio_assets.automation.checks import MEMBERS
 from cio_assets.catalog import TABLES, Refresh, Table
 from cio_assets.reverse_etl.model import Sync
 
 SNAPSHOTS = "sync_snapshots"
+ACTIVITIES = "sync_activities"
 DELIVERIES = "sync_deliveries"
 METRICS = "sync_metrics"
 RECENT_METRICS = "sync_recent_metrics"
@@ -34,19 +36,42 @@ _DESCRIPTIONS = {
 }
 
 
+# What failed, and what depends on it; what was read stays as it is.
+_SYNC_TAGS = {"dagster/retry_strategy": "FROM_FAILURE"}
+# Repeated by itself only where the process died: of a push that failed with a reason every accepted row is noted, and
+# its sensor asks for it again after a while, when a retry in the same second would meet the same reason.
+_PUSH_TAGS = {"dagster/retry_on_asset_or_op_failure": "false"}
+
+
+def activity_tables() -> list[str]:
+    """The activities and what is made of them: of all that is read whole the one that is wanted every hour."""
+    views = [name for name, table in TABLES.items() if table.view and table.view.of == "activities"]
+    return ["activities", *views]
+
+
 def push_job(sync: Sync) -> str:
     """The job that pushes a sync."""
     return f"push_{sync.name}"
 
 
-def build_jobs(syncs: Iterable[Sync] = ()) -> Iterable[dg.UnresolvedAssetJobDefinition]:
-    """All jobs."""
+def build_jobs(
+    syncs: Iterable[Sync] = (), run_tags: Mapping[str, str] | None = None
+) -> Iterable[dg.UnresolvedAssetJobDefinition]:
+    """All jobs; `run_tags` are on every run of them."""
+    common = dict(run_tags or {})
     for sync in syncs:
         yield dg.define_asset_job(
             push_job(sync),
             selection=dg.AssetSelection.assets(push_key(sync)),
             description=f"Pushes what has changed in {sync.source} to Customer.io.",
+            run_tags=common | _PUSH_TAGS,
         )
-    for name, description in _DESCRIPTIONS.items():
-        keys = [asset_key(table.name) for table in TABLES.values() if job_of(table) == name]
-        yield dg.define_asset_job(name, selection=dg.AssetSelection.assets(*keys), description=description)
+    tables = {name: [table.name for table in TABLES.values() if job_of(table) == name] for name in _DESCRIPTIONS}
+    tables[ACTIVITIES] = activity_tables()
+    for name, description in (
+        _DESCRIPTIONS | {ACTIVITIES: "Activities alone, of which the API keeps 30 days."}
+    ).items():
+        keys = [asset_key(table) for table in tables[name]]
+        # Of the checks only those that cost no request.
+        selection = dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(MEMBERS)
+        yield dg.define_asset_job(name, selection=selection, description=description, run_tags=common | _SYNC_TAGS)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import dagster as dg
 import duckdb
 
 from cio_assets.assets.push import push_key
+from cio_assets.automation.failures import DIED, reason_of, status_of, will_retry
 from cio_assets.automation.jobs import push_job
 from cio_assets.reverse_etl import state
 from cio_assets.reverse_etl.model import Sync
@@ -18,7 +18,7 @@ NAME = "push_failures"
 
 
 def build_push_failure_sensor(
-    syncs: Iterable[Sync], warehouse: Warehouse, *, notify: Callable[[str], None] | None = None
+    syncs: Iterable[Sync], warehouse: Warehouse, *, notify: Callable[[str], None] | None = None, on: bool = False
 ) -> dg.SensorDefinition:
     """The sensor `push_failures`, off until it is switched on; `notify` is given each message, for Slack or e-mail.
 
@@ -29,7 +29,7 @@ def build_push_failure_sensor(
 
     @dg.run_failure_sensor(
         name=NAME,
-        default_status=dg.DefaultSensorStatus.STOPPED,
+        default_status=status_of(on),
         description=(
             "Logs an error for each push that failed: the sync, the reason, the number of its rejected rows and what "
             "to do. Give `build_push_failure_sensor` a function to be told by Slack or e-mail."
@@ -39,6 +39,8 @@ def build_push_failure_sensor(
         failed = _failed_pushes(context, watched)
         if not failed:
             return dg.SkipReason(f"Run {context.dagster_run.run_id} failed, but no push of it.")
+        if will_retry(context.dagster_run):
+            return dg.SkipReason(f"Run {context.dagster_run.run_id} is started once more by Dagster.")
         for sync, reason in failed:
             message = failure_text(sync, reason, rejected_count(warehouse, sync), context.dagster_run.run_id)
             context.log.error(message)
@@ -83,19 +85,5 @@ def _failed_pushes(context: dg.RunFailureSensorContext, syncs: tuple[Sync, ...])
     events = context.get_step_failure_events()
     failed = [(by_step[event.step_key], event) for event in events if event.step_key in by_step]
     if events:
-        return [(sync, _reason(event.step_failure_data.error)) for sync, event in failed]
-    died = "its run ended without saying why: its process was killed, or never started."
-    return [(sync, died) for sync in syncs if push_job(sync) == context.dagster_run.job_name]
-
-
-def _reason(error: Any) -> str:
-    """Our own error's message; of others, whose messages may quote values, the class alone."""
-    last = "an error"
-    while error is not None:
-        message = error.message.strip()
-        if message.startswith("cio_assets."):
-            text = message.partition(": ")[2]
-            return text if text.endswith((".", "!", "?")) else f"{text}."
-        last = error.cls_name or last
-        error = error.cause
-    return f"{last}; the run's own page tells more."
+        return [(sync, reason_of(event.step_failure_data.error)) for sync, event in failed]
+    return [(sync, DIED) for sync in syncs if push_job(sync) == context.dagster_run.job_name]

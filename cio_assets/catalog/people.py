@@ -29,6 +29,33 @@ _PERSON = """
     email text
 """
 
+IDENTIFIERS = ("cio_id", "id", "email")
+"""What a person is known by."""
+
+PEOPLE, ATTRIBUTES = "customers", "customer_attributes"
+
+CHANGES = (
+    {"type": "attribute_change"},
+    {"type": "profile_create"},
+    {"type": "device_change"},
+    {"type": "anon_merge"},
+    {"type": "unsubscribed_email"},
+    {"type": "unsubscribed_action"},
+    {"type": "topic_unsubscribed_email"},
+    # Deleted people's activities are listed only on request, and who of two that were merged is listed is not stated.
+    {"type": "profile_merge"},
+    {"type": "profile_merge", "deleted": "true"},
+    {"type": "profile_delete"},
+    {"type": "profile_delete", "deleted": "true"},
+)
+"""The lists of activities that tell whose row may have changed (customerio-api.md, Activity types)."""
+
+SAME_PERSON = frozenset({"device_change", "unsubscribed_email", "unsubscribed_action", "topic_unsubscribed_email"})
+"""Activities that leave the identifiers of a person as they are; what `attribute_change` does to them stands in it."""
+
+EVERYBODY = {"and": [{"attribute": {"field": "cio_id", "operator": "exists"}}]}
+"""Filter: the API demands one and has none for "all" (observed-behaviour.md, People)."""
+
 # No person's id or email is empty: the service says "" for none in some places, and null in others.
 _BLANK_IS_NULL = {"id": lambda value, _: value or None, "email": lambda value, _: value or None}
 
@@ -45,7 +72,7 @@ def _category(answered: str | None, row: Mapping[str, Any]) -> str:
 
 TABLES = (
     Table(
-        name="customers",
+        name=PEOPLE,
         group=GROUP,
         description="Everybody in the workspace, by identifiers.",
         key=("cio_id",),
@@ -59,13 +86,12 @@ TABLES = (
             items="identifiers",
             paging="cursor",
             page_size=1000,
-            # Lists everybody: the API demands a filter and has none for "all" (observed-behaviour.md, People).
-            body={"filter": {"and": [{"attribute": {"field": "cio_id", "operator": "exists"}}]}},
+            body={"filter": EVERYBODY},
         ),
         requests="⌈people ÷ 1000⌉",
     ),
     Table(
-        name="customer_attributes",
+        name=ATTRIBUTES,
         group=GROUP,
         description="Attributes, their times and devices of each person; every attribute comes as a string.",
         key=("cio_id",),
@@ -88,7 +114,7 @@ TABLES = (
             body={"ids": "{cio_id}"},
             unwrap="customer",
         ),
-        parent=Parent(table="customers", columns={"cio_id": "cio_id"}, batch=100),
+        parent=Parent(table=PEOPLE, columns={"cio_id": "cio_id"}, batch=100),
         requests="⌈people ÷ 100⌉",
     ),
     Table(

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cio_assets.catalog import TABLES, Refresh, Table
 from cio_assets.settings import Settings
-from cio_assets.warehouse import Staged, Warehouse, load
+from cio_assets.warehouse import LoadResult, Staged, Warehouse, load
 from cio_assets.warehouse.frames import Relation, replace_table
 from cio_assets.warehouse.ledger import Reading
 from cio_assets.warehouse.load import Replace, Scope, create_view
@@ -28,7 +28,7 @@ def make_warehouse(settings: Settings) -> Warehouse:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class WarehouseLoad:
     """Output of an asset that read the API: rows in staging, to be loaded by the table's refresh rule."""
 
@@ -39,6 +39,8 @@ class WarehouseLoad:
     replace: Replace | None = None
     scope: Scope | None = None
     reading: Reading | None = None
+    loaded: LoadResult | None = None
+    """What the load did: set by the IO manager, for the checks that the asset makes afterwards."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class WarehouseIOManager(dg.IOManager):
                 obj.staged.keep()  # what was read is loaded by the next run
                 raise
             obj.staged.discard()
+            obj.loaded = result
             metadata: dict[str, Any] = {
                 "dagster/row_count": result.rows_in_table,
                 "rows_in_slice": result.rows_in_slice,

@@ -156,6 +156,11 @@ class Ledger:
         with self._warehouse.attached() as con:
             stored_version(self._warehouse, con)
 
+    @property
+    def warehouse(self) -> Warehouse:
+        """The warehouse that it is of."""
+        return self._warehouse
+
     def last(self, table: str) -> dict[str, Last]:
         """The last reading of a table by mode."""
         rows = self._rows(table, "SELECT mode, read_at, since FROM {} WHERE table_name = ?", "readings", [table])

@@ -161,6 +161,7 @@ def create_view(warehouse: Warehouse, view: Table, of: Table) -> int:
     source = f"{quoted(warehouse.schema)}.{quoted(of.name)}" if warehouse.kind == "postgres" else quoted(of.name)
     try:
         with warehouse.transaction() as con:
+            ledger.stored_version(warehouse, con)  # raises where a newer program made the tables
             create_table(warehouse, con, of)
         with warehouse.transaction() as con:
             con.execute(f"CREATE OR REPLACE VIEW {quoted(view.name)} AS SELECT * FROM {source} WHERE {view.view.where}")

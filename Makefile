@@ -5,7 +5,7 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 WORKERS ?= 2
 PORT ?= 3000
 
-.PHONY: install demo test dev lint bench lock clean
+.PHONY: install demo test soak dev lint bench lock clean
 
 install: .venv/.installed
 
@@ -21,8 +21,13 @@ demo: install
 	@$(BIN)/python -m cio_assets.demo
 
 test: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone and not soak"
+	$(BIN)/python -m pytest -m "alone and not soak"
+
+# What takes minutes; says what it measured.
+soak: install
+	$(BIN)/python -m pytest -rP -n $(WORKERS) --dist loadfile -m "soak and not alone"
+	$(BIN)/python -m pytest -rP -m "soak and alone"
 
 dev: install
 	@mkdir -p "$(DAGSTER_HOME)" && { [ -e "$(DAGSTER_HOME)/dagster.yaml" ] || cp dagster.yaml "$(DAGSTER_HOME)/"; }

@@ -11,7 +11,7 @@ import dagster as dg
 from cio_assets.assets.api import AppApi, Observer, utc_now
 from cio_assets.assets.factory import build_asset
 from cio_assets.assets.push import build_push_asset
-from cio_assets.automation.checks import build_check_job, build_checks
+from cio_assets.automation.checks import build_checks
 from cio_assets.automation.jobs import build_jobs
 from cio_assets.automation.push_failures import build_push_failure_sensor
 from cio_assets.automation.push_sensors import INTERVAL_SECONDS, build_push_sensors
@@ -33,11 +33,13 @@ def build_definitions(
     *,
     sensor_seconds: int = INTERVAL_SECONDS,
     notify: Callable[[str], None] | None = None,
+    asking_checks: bool = True,
 ) -> dg.Definitions:
     """The definitions for these settings; needs no credentials, they are asked for when an asset is materialized.
 
     `sensor_seconds` between two looks at a sync's source; `notify` is told what a failed sync or push
-    says (mail, Slack …).
+    says (mail, Slack …). Without `asking_checks` there are no checks that cost requests: a run of selected assets
+    brings every check of them.
     """
     share_arenas()
     syncs = load_syncs(settings.syncs_file)
@@ -49,8 +51,8 @@ def build_definitions(
     warehouse = make_warehouse(settings)
     return dg.Definitions(
         assets=assets,
-        asset_checks=build_checks(settings.start_date),
-        jobs=[*build_jobs(syncs, workspace_tags(settings)), build_check_job(workspace_tags(settings))],
+        asset_checks=build_checks(settings.start_date, asking=asking_checks),
+        jobs=list(build_jobs(syncs, workspace_tags(settings), asking_checks=asking_checks)),
         schedules=build_schedules(settings, now),
         resources={
             "customerio": AppApi(settings, now, observer),

@@ -10,6 +10,7 @@ import dagster as dg
 
 from cio_assets.assets.push import push_key
 from cio_assets.automation.jobs import push_job
+from cio_assets.automation.process_tag import process_tag
 from cio_assets.build import build_definitions
 from cio_assets.io_managers import make_warehouse
 from cio_assets.reverse_etl import state
@@ -63,6 +64,7 @@ def push_syncs(
             },
             instance=instance,
             asset_selection=[push_key(sync)],
+            tags=process_tag(),
             raise_on_error=False,
         )
         error = next((event.step_failure_data.error for event in result.all_events if event.is_step_failure), None)

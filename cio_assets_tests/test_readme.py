@@ -43,7 +43,7 @@ def test_every_make_target_is_there() -> None:
 
 def test_every_command_of_the_readme_is_one(tmp_path: Path) -> None:
     commands = set(re.findall(r"cio-assets (\w+)", README))
-    assert commands == {"check", "sync", "push", "rejects", "sandbox"}
+    assert commands == {"check", "plan", "sync", "push", "rejects", "sandbox"}
     for command in commands:
         assert run_cli([command, "--help"], environment(tmp_path), tmp_path).code == 0
 

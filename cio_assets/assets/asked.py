@@ -139,11 +139,17 @@ def due_series(
     spared = 0
     for unit in units:
         touched = deliveries.touched.get(tuple(unit.parent.values()))
-        if all(_stands(known.get(series_key(unit, month)), touched, deliveries.recent, c) for month in months(unit)):
+        last = deliveries.recent if unit.period != "hours" or _of_this_hour(deliveries.recent, c) else None
+        if all(_stands(known.get(series_key(unit, month)), touched, last, c) for month in months(unit)):
             spared += 1
         else:
             due.append(unit)
     return due, spared
+
+
+def _of_this_hour(deliveries: Last | None, c: Circumstances) -> bool:
+    """Whether deliveries tell of the last hour: hours may be told for a day only, and so cannot wait for a night's."""
+    return deliveries is not None and timedelta(0) <= c.now - deliveries.read_at < timedelta(hours=1)
 
 
 def _stands(known: Known | None, touched: datetime | None, deliveries: Last | None, c: Circumstances) -> bool:

@@ -50,6 +50,11 @@ def check_specs(table: Table, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     ]
 
 
+def check_keys(table: Table, asset: dg.AssetKey) -> list[dg.AssetCheckKey]:
+    """Keys of the checks that a table's asset makes of itself."""
+    return [spec.key for spec in check_specs(table, asset)]
+
+
 def checked(load: WarehouseLoad, schema: str) -> Iterator[dg.Output[WarehouseLoad] | dg.AssetCheckResult]:
     """Hand the load to the IO manager, then tell what the checks found; raises `KeyBroken` behind the last."""
     yield dg.Output(load)

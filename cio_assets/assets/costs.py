@@ -87,12 +87,13 @@ def of_parents(endpoint: Endpoint, parents: Estimate, more: Estimate, batch: int
     return first if endpoint.paging == "none" or not parents.number else first + more
 
 
-def from_a_page(times: Sequence[int], seconds: float, *, ended: bool) -> Estimate:
-    """Rows of `seconds`, from the times (newest first) of one page: all where the list ended with it."""
+def from_a_page(times: Sequence[int], first: int, now: int, *, ended: bool) -> Estimate:
+    """Rows since `first`, from the times of one page, the newest (unix seconds): all where the list ended with it."""
     if ended or not times:
         return Estimate(len(times), Sure.ABOUT if ended else Sure.AT_LEAST)
-    span = max(1, max(times) - min(times))
-    return Estimate(max(len(times), round(len(times) * seconds / span)), Sure.ABOUT)
+    past = [time for time in times if time <= now] or times  # some are dated ahead
+    number = round(len(past) * (now - first) / max(1, now - min(past)))
+    return Estimate(max(len(times), number), Sure.ABOUT)
 
 
 def minutes(requests: int, rate: float) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cio_assets.assets.api import AppApi
-from cio_assets.assets.costs import Estimate, from_a_page, largest
+from cio_assets.assets.costs import Estimate, Sure, from_a_page, largest
 from cio_assets.assets.extract import Reader, Unit, units_of
 from cio_assets.assets.extract_window import extract_drafts
 from cio_assets.catalog import TABLES, Table
@@ -31,7 +31,7 @@ _MOST_WINDOWS = 2
 """Windows of deliveries of which a page is asked."""
 
 _ATTEMPTS = 3
-ACTIVITY_SECONDS = 30 * 86_400
+_ACTIVITY_SECONDS = 30 * 86_400
 """How long the API keeps activities for sure (customerio-api.md, section 6)."""
 
 
@@ -115,10 +115,7 @@ class _Lists:
     def deliveries(self, windows: list[Window]) -> Estimate:
         """Rows in all windows, from a page of each of the latest."""
         table = TABLES["messages"]
-        found = []
-        for window in windows[-_MOST_WINDOWS:]:
-            seconds = min(window.last, int(self._now.timestamp())) - window.first
-            found.append(self._first_rows(table, "created", seconds, window.query))
+        found = [self._first_rows(table, "created", window) for window in windows[-_MOST_WINDOWS:]]
         each = sum(one.number for one in found) / len(found)
         return Estimate(round(each * len(windows)), max(one.sure for one in found))
 
@@ -130,14 +127,17 @@ class _Lists:
         return [dict(zip(DRAFTS_OF, values, strict=True)) for values in found]
 
     def activities(self) -> Estimate:
-        """Rows that the list holds, from one page."""
-        return self._first_rows(TABLES["activities"], "timestamp", ACTIVITY_SECONDS, {})
+        """Rows that the list holds at least, from one page."""
+        now = int(self._now.timestamp())
+        rows = self._first_rows(TABLES["activities"], "timestamp", Window(now - _ACTIVITY_SECONDS, now), by_time=False)
+        return rows.at_best(Sure.AT_LEAST)
 
-    def _first_rows(self, table: Table, time: str, seconds: float, query: Mapping[str, Any]) -> Estimate:
+    def _first_rows(self, table: Table, time: str, window: Window, *, by_time: bool = True) -> Estimate:
         with Staging(self._staging, table.name) as staging:
             reader, (unit, *_) = self._reader(table, staging)
             call = unit.call
-            asked = Unit(Call(call.method, call.path, call.path_params, {**call.query, **query}), unit.given)
+            query = {**call.query, **(window.query if by_time else {})}
+            asked = Unit(Call(call.method, call.path, call.path_params, query), unit.given)
             times: list[int] = []
             ended = False
             for number, (page, rows) in enumerate(reader.pages(asked, staging.chain(table.name)), 1):
@@ -148,7 +148,7 @@ class _Lists:
             staging.finish().discard()
         if table.endpoint and table.endpoint.page_size and len(times) < table.endpoint.page_size:
             ended = True
-        return from_a_page(times, seconds, ended=ended)
+        return from_a_page(times, window.first, min(window.last, int(self._now.timestamp())), ended=ended)
 
     def _reader(self, table: Table, staging: Staging) -> tuple[Reader, list[Unit]]:
         if table.endpoint is None:

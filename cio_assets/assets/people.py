@@ -20,6 +20,7 @@ from cio_assets.assets.people_changes import (
     BATCH,
     Settled,
     Touched,
+    Until,
     ask_identifiers,
     changes,
     settle,
@@ -130,7 +131,7 @@ def read_people(
         if way.mode == EXPORT:
             return _export(table, way, costs.people, None, api.sleep)
         if way.mode == CHANGED:
-            return _Changed(table, way, costs, stored, parents, setting == "auto").people()
+            return _Changed(table, way, costs, stored, parents, setting == "auto", c.now).people()
         return _full(table, way, parents, costs.people)
     heard = max((one.read_at for one in last[PEOPLE].values()), default=None)
     way = choose(setting, last[ATTRIBUTES] if heard else {}, costs, c, heard)
@@ -142,7 +143,7 @@ def read_people(
         if due.carried:
             # Where the list was just read, its rows tell who changed; else this table asks for itself.
             told = heard > max(one.read_at for one in last[ATTRIBUTES].values()) and c.now - heard <= OVERLAP
-            changed = _Changed(table, way, costs, stored, parents, setting == "auto")
+            changed = _Changed(table, way, costs, stored, parents, setting == "auto", c.now)
             return changed.attributes(due, alone=not told)
         way = Way(FULL, "everybody's row was read anew")
     return _full(table, way, parents, costs.attributes)
@@ -166,6 +167,7 @@ class _Changed:
     stored: StoredPeople
     parents: Mapping[str, pa.Table]
     may_give_up: bool
+    now: datetime
 
     def people(self) -> PeopleReading:
         """Of `customers`: their identifiers, where these may have changed."""
@@ -208,7 +210,7 @@ class _Changed:
         def enough(touched: Touched) -> bool:
             return self.may_give_up and self.costs.are_exceeded_by(touched)
 
-        touched = changes(client, staging, self.way.since or 0, enough)
+        touched = changes(client, staging, Until(self.way.since or 0, self.now), enough)
         if enough(touched):
             return Settled(frozenset(), frozenset(), _keys(()), "so many changed that a full reading costs less")
         return settle(touched, self.stored)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from cio_assets.assets.extract import Order, Reader, Unit, cursor_refused, unit_
 from cio_assets.catalog import TABLES
 from cio_assets.catalog.people import ATTRIBUTES, CHANGES, IDENTIFIERS, PEOPLE, SAME_PERSON
 from cio_assets.catalog.shape import Shaper
-from cio_assets.customerio import AppClient, Call, Paging, RequestRefused, overlap
+from cio_assets.customerio import AppClient, Call, Page, Paging, RequestRefused, overlap
 from cio_assets.customerio.masking import values_in
 from cio_assets.warehouse import Chain, Staging
 from cio_assets.warehouse.stored_people import StoredPeople
@@ -69,8 +70,21 @@ class Touched:
         return ""
 
 
-def changes(client: AppClient, staging: Staging, until: int, enough: Callable[[Touched], bool]) -> Touched:
-    """Read the lists of activities back to `until` (unix seconds), those that are not newest first to their end.
+@dataclass(frozen=True)
+class Until:
+    """How far back a list is read, in unix seconds, and what time it is, both by our clock."""
+
+    until: int
+    now: datetime
+
+    def by_clock_of(self, page: Page) -> int:
+        """The same by the service's clock, where that is behind ours."""
+        behind = (self.now - page.date).total_seconds() if page.date else 0.0
+        return self.until - max(0, int(behind))
+
+
+def changes(client: AppClient, staging: Staging, until: Until, enough: Callable[[Touched], bool]) -> Touched:
+    """Read the lists of activities back to `until`, those that are not newest first to their end.
 
     Ends early where what was found is `enough`. What an earlier run has read is not asked again.
     """
@@ -86,17 +100,19 @@ def changes(client: AppClient, staging: Staging, until: int, enough: Callable[[T
     return touched
 
 
-def _newest_first(reader: Reader, unit: Unit, until: int, touched: Touched, enough: Callable[[Touched], bool]) -> None:
+def _newest_first(
+    reader: Reader, unit: Unit, until: Until, touched: Touched, enough: Callable[[Touched], bool]
+) -> None:
     chain = reader.staging.chain(unit_name(unit.call))
     order, restarted = Order(), False
     for note in chain.notes:
-        order.passed(note["times"], until)
+        order.passed(note["times"], None)
         touched.take(note)
     while not (chain.finished or enough(touched)):
         try:
             for page, rows in reader.pages(unit, chain):
                 note = noted(rows)
-                over = order.passed(note["times"], until)
+                over = order.passed(note["times"], until.by_clock_of(page))
                 reader.staging.page(chain, (), None if over else page.next, note=note)
                 touched.take(note)
                 if over or enough(touched):

@@ -8,7 +8,7 @@ import dagster as dg
 
 from cio_assets.assets.factory import asset_key
 from cio_assets.assets.push import push_key
-from cio_assets.automation.checks import MEMBERS
+from cio_assets.automation.checks import MEMBERS, build_check_job
 from cio_assets.catalog import TABLES, Refresh, Table
 from cio_assets.reverse_etl.model import Sync
 
@@ -55,9 +55,9 @@ def push_job(sync: Sync) -> str:
 
 
 def build_jobs(
-    syncs: Iterable[Sync] = (), run_tags: Mapping[str, str] | None = None
+    syncs: Iterable[Sync] = (), run_tags: Mapping[str, str] | None = None, *, asking_checks: bool = True
 ) -> Iterable[dg.UnresolvedAssetJobDefinition]:
-    """All jobs; `run_tags` are on every run of them."""
+    """All jobs; `run_tags` are on every run of them. `asking_checks` as in `build_definitions`: the job of them too."""
     common = dict(run_tags or {})
     for sync in syncs:
         yield dg.define_asset_job(
@@ -72,6 +72,9 @@ def build_jobs(
         _DESCRIPTIONS | {ACTIVITIES: "Activities alone, of which the API keeps 30 days."}
     ).items():
         keys = [asset_key(table) for table in tables[name]]
-        # Of the checks only those that cost no request.
-        selection = dg.AssetSelection.assets(*keys) - dg.AssetSelection.checks(MEMBERS)
+        selection = dg.AssetSelection.assets(*keys)
+        if asking_checks:  # which cost requests
+            selection -= dg.AssetSelection.checks(MEMBERS)
         yield dg.define_asset_job(name, selection=selection, description=description, run_tags=common | _SYNC_TAGS)
+    if asking_checks:
+        yield build_check_job(common)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from cio_assets.assets.checks import check_keys
 from cio_assets.assets.factory import asset_key
 from cio_assets.assets.partitions import daily
 from cio_assets.automation.attempts import CATCH_UP, UNFINISHED, last_read
@@ -167,7 +168,11 @@ class _Ticks:
         apart = activity_tables()
         tables = [name for name, table in TABLES.items() if job_of(table) == SNAPSHOTS and name not in apart]
         keys = [asset_key(name) for name in tables]
-        yield dg.RunRequest(_run_key(context, SNAPSHOTS), tags={QUEUE: SNAPSHOTS}, asset_selection=keys)
+        # Named, since a selection of assets brings every check of them, also that which costs requests.
+        checks = [check for name in tables for check in check_keys(TABLES[name], asset_key(name))]
+        yield dg.RunRequest(
+            _run_key(context, SNAPSHOTS), tags={QUEUE: SNAPSHOTS}, asset_selection=keys, asset_check_keys=checks
+        )
 
     def activities(self, context: dg.ScheduleEvaluationContext) -> Iterable[dg.RunRequest]:
         read = last_read(context.instance, asset_key("activities"))

@@ -50,6 +50,8 @@ class Staged:
     span_count: int
     abandoned: frozenset[int] = frozenset()
     """Chains whose rows are not to be loaded."""
+    durable: bool = False
+    """Whether another run may find the folder."""
     held: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
     """The folder's lock."""
 
@@ -69,7 +71,10 @@ class Staged:
         self.held.close()
 
     def keep(self) -> None:
-        """Leave the files to the next run of the same inputs, which loads them without a request."""
+        """Leave the files to the next run of the same inputs, if there can be one: it loads them without a request."""
+        if not self.durable:
+            self.discard()
+            return
         for path in self.folder.glob("stage.duckdb*"):
             path.unlink()
         self.held.close()
@@ -221,7 +226,13 @@ class Staging:
         with _private(spans) as file:
             file.writelines(map(_line, self._spans))
         return Staged(
-            self.folder, self._row_count, self._longest, len(self._spans), frozenset(self._abandoned), self._held
+            self.folder,
+            self._row_count,
+            self._longest,
+            len(self._spans),
+            frozenset(self._abandoned),
+            self.durable,
+            self._held,
         )
 
     def _write(

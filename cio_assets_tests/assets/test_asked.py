@@ -126,6 +126,12 @@ def test_metrics_stand_where_no_delivery_came_or_changed() -> None:
     assert due(touched=READ), "while they were read"
 
 
+def test_hours_are_told_for_a_day_and_so_do_not_wait_for_the_deliveries_of_the_night() -> None:
+    hours = replace(UNIT, period="hours", span=replace(JUNE, period="hours"))
+    assert not due(hours, recent=Last(ago(minutes=50), ago(days=30)))
+    assert due(hours, recent=Last(ago(minutes=70), ago(days=30)))
+
+
 def test_metrics_are_asked_where_nothing_is_known_of_the_deliveries() -> None:
     assert due(read_at=None)
     assert due(recent=None)

@@ -1,0 +1,93 @@
+"""What the documentation says a reading costs (README, Tables: requests of a full read), for a sandbox as it is now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from math import ceil
+from typing import Any
+
+from cio_assets import sandbox
+
+WHOLE_LISTS = (
+    "broadcasts",
+    "campaigns",
+    "collections",
+    "exports",
+    "info_ip_addresses",
+    "object_types",
+    "reporting_webhooks",
+    "segments",
+    "snippets",
+    "subscription_topics",
+    "transactional_messages",
+    "workspaces",
+)
+"""Answered in one piece: a request each."""
+
+
+def pages(rows: Iterable[Any], size: int, parents: Iterable[Any]) -> int:
+    """Σ parents ⌈rows ÷ size⌉, at least 1 each; `rows` names the parent of each."""
+    counts = Counter(rows)
+    return sum(max(1, ceil(counts[parent] / size)) for parent in parents)
+
+
+def snapshots(box: sandbox.Sandbox) -> dict[str, int]:
+    """A full reading of each list."""
+
+    def of(table: str, column: str) -> list[Any]:
+        return [row[column] for row in box.truth(table)]
+
+    people = len(box.truth("customers"))
+    hidden = Counter(bool(row.get("hidden")) for row in box.truth("sender_identities"))
+    suppressions = Counter(of("esp_suppressions", "type"))
+    newsletters, segments = of("newsletters", "id"), of("segments", "id")
+    return dict.fromkeys(WHOLE_LISTS, 1) | {
+        "broadcast_actions": pages(of("broadcast_actions", "broadcast_id"), 10, of("broadcasts", "id")),
+        "campaign_actions": pages(of("campaign_actions", "campaign_id"), 10, of("campaigns", "id")),
+        "customers": max(1, ceil(people / 1000)),
+        "customer_attributes": ceil(people / 100),
+        "customer_relationships": len(box.truth("objects")),
+        # Four kinds; an offset ends with a page that is not full.
+        "esp_suppressions": 4 + sum(count // 1000 for count in suppressions.values()),
+        "newsletters": max(1, ceil(len(newsletters) / 100)),
+        "newsletter_contents": len(newsletters),
+        "newsletter_test_groups": len(newsletters),
+        "objects": pages(of("objects", "object_type_id"), 1000, of("object_types", "id")),
+        "segment_membership": pages(of("segment_membership", "segment_id"), 30_000, segments),
+        "segment_usage": len(segments),
+        # Each list ends with an empty page.
+        "sender_identities": ceil(hidden[False] / 100) + ceil(hidden[True] / 100) + 2,
+    }
+
+
+def activities(box: sandbox.Sandbox) -> dict[str, int]:
+    """⌈activities ÷ 100⌉ + 2: a page that ends the list, and one that proves that the second list is the first."""
+    return {"activities": ceil(len(box.truth("activities")) / 100) + 2}
+
+
+def deliveries(box: sandbox.Sandbox, since: int) -> dict[str, int]:
+    """A range of days, newest first, a window of 180 days at most; and the drafts of thirty days, which metrics count.
+
+    ⌈deliveries ÷ 1000⌉ + 1 that the service may leave empty, and ⌈drafts ÷ 1000⌉ + 1 for the same.
+    """
+    return {
+        "messages": ceil(len(box.truth("messages", start=since)) / 1000) + 1
+        + ceil(len(box.truth("messages", start=since, drafts="true")) / 1000) + 1
+    }  # fmt: skip
+
+
+def metrics(box: sandbox.Sandbox) -> dict[str, int]:
+    """A request for each parent and period."""
+    of = {"campaign_metrics": "campaigns", "campaign_action_metrics": "campaign_actions"}
+    return {table: len(box.truth(parent)) for table, parent in of.items()}
+
+
+def recent_metrics(box: sandbox.Sandbox) -> dict[str, int]:
+    """A request for each parent and period."""
+    of = {
+        "broadcast_metrics": "broadcasts",
+        "broadcast_action_metrics": "broadcast_actions",
+        "newsletter_metrics": "newsletters",
+    }
+    return {table: len(box.truth(parent)) for table, parent in of.items()}

@@ -1,0 +1,214 @@
+"""A fortnight of ticks over a workspace that changes every day, two days of it with the machine off: at the end every
+table is the truth, history is kept, and it has cost what is documented.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from cio_assets import sandbox
+from cio_assets_tests.in_process import settings_of
+from cio_assets_tests.soak import documented
+from cio_assets_tests.soak.days import Days, Ran, fortnight_before
+from cio_assets_tests.soak.whole import TABLES, VIEWS
+from cio_assets_tests.truth import KEYS, differences, live, stored
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
+
+MONDAY = fortnight_before(datetime.now(UTC))
+START = (MONDAY - timedelta(days=40)).date()
+OUTAGE = (8, 9)
+TRAILING, TRAILING_WEEKLY = 5, 60
+V1 = ("broadcast_metrics", "broadcast_action_metrics", "newsletter_metrics")
+
+
+def what_happens(box: sandbox.Sandbox, day: int) -> None:
+    """A day's changes, of which some come every day."""
+    box.mutate("late_opens", count=25)
+    box.mutate("add_deliveries", count=60, days=0.3)
+    box.mutate("add_activities", count=20, backdated=day % 3 == 0)
+    box.mutate("change_people", count=5)
+    newsletter = box.truth("newsletter_metrics", period="months")[0]["newsletter_id"]
+    once: dict[int, list[dict[str, Any]]] = {
+        0: [{"kind": "delete_people", "count": 4}],
+        1: [{"kind": "change_action"}, {"kind": "add_people", "count": 6}],
+        2: [{"kind": "add_campaign"}, {"kind": "change_membership", "count": 10}],
+        3: [{"kind": "late_opens", "count": 15, "older_than_days": TRAILING + 3}, {"kind": "change_campaign"}],
+        4: [{"kind": "delete_newsletter", "id": newsletter}, {"kind": "clear_suppression", "count": 2}],
+        5: [{"kind": "merge_people", "count": 3}, {"kind": "add_action"}],
+        7: [{"kind": "delete_campaign", "id": 2}, {"kind": "change_devices", "count": 4}],
+        8: [{"kind": "delete_segment"}, {"kind": "change_identifiers", "count": 3}],
+        9: [{"kind": "delete_object"}, {"kind": "add_campaign"}],
+        10: [{"kind": "change_membership", "count": 6}, {"kind": "delete_people", "count": 3}],
+        11: [{"kind": "add_unknown_field", "table": "segments", "field": "brand_new", "value": 1}],
+        12: [{"kind": "late_opens", "count": 15, "older_than_days": TRAILING + 3}, {"kind": "add_people", "count": 2}],
+    }
+    for change in once.get(day, []):
+        box.mutate(**change)
+
+
+@dataclass
+class Fortnight:
+    box: sandbox.Sandbox
+    warehouse: Path
+    runs: list[Ran] = field(default_factory=list)
+    full: list[dict[str, int]] = field(default_factory=list)
+    """What each of them would have cost by the documentation, had it read everything anew."""
+    hours: dict[str, dict[tuple, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
+    """What version 1 told of each hour, for as long as it told it: the later answer counts."""
+    spent: int = 0
+    violations: list[Any] = field(default_factory=list)
+    end: datetime = MONDAY
+
+    def before(self, schedule: str, tags: Mapping[str, str]) -> None:
+        box = self.box
+        if schedule == "snapshots_daily":
+            costs = documented.snapshots(box)
+        elif schedule == "activities_hourly":
+            costs = documented.activities(box)
+        elif schedule == "deliveries_daily":
+            first = datetime.fromisoformat(tags["dagster/asset_partition_range_start"]).replace(tzinfo=UTC)
+            costs = documented.deliveries(box, int(first.timestamp()))
+        elif schedule.startswith("recent"):
+            costs = documented.recent_metrics(box)
+        else:
+            costs = documented.metrics(box)
+        self.full.append(costs)
+        if schedule == "recent_metrics_hourly":
+            for table in V1:
+                for row in box.truth(table, period="hours"):
+                    self.hours[table][tuple(row[name] for name in KEYS[table])] = row
+
+
+@pytest.fixture(scope="module")
+def fortnight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortnight]:
+    home = tmp_path_factory.mktemp("fortnight")
+    (home / "dagster").mkdir()
+    with (
+        sandbox.launch(
+            people=600,
+            deliveries=3000,
+            days=35,
+            campaigns=3,
+            broadcasts=2,
+            newsletters=4,
+            segments=6,
+            objects=12,
+            now=MONDAY.timestamp(),
+            freeze=True,
+            app_rps=0,
+        ) as box,
+        dg.DagsterInstance.local_temp(str(home / "dagster")) as instance,
+    ):
+        settings = settings_of(
+            home, box, START, trailing_days=TRAILING, trailing_days_weekly=TRAILING_WEEKLY, schedules="on"
+        )
+        found = Fortnight(box, home / "warehouse.duckdb")
+        days = Days(box, instance, settings, MONDAY, frozenset({3, 12}), found.before, found.runs)
+        for day in range(13):
+            go = days.sleep_until if day in OUTAGE else days.run_until
+            midnight = MONDAY + timedelta(days=day)
+            go(midnight + timedelta(hours=3, minutes=40))  # behind the deliveries of the night
+            box.mutate("late_opens", count=5)
+            go(midnight + timedelta(hours=21))
+            what_happens(box, day)
+            go(midnight + timedelta(days=1))
+        days.run_until(days.now + timedelta(hours=6, minutes=10))
+        for name in ("metrics_monthly", "recent_metrics_monthly"):  # else they tick on the 1st of a month
+            days.tick(days.named(name))
+        stats = box.stats()
+        found.spent, found.violations, found.end = stats["requests"], stats["violations"], days.now
+        yield found
+
+
+def truth_of(fortnight: Fortnight, table: str) -> list[dict[str, Any]]:
+    span = {}
+    if table in ("campaign_metrics", "campaign_action_metrics"):
+        first = datetime(START.year, START.month, 1, tzinfo=UTC)
+        span = {"start": int(first.timestamp()), "end": int(fortnight.end.timestamp()) + 86_400}
+    name = {"customer_messages": "messages", "customer_activities": "activities"}.get(table, table)
+    rows = fortnight.box.truth(name, **span)
+    if table == "customer_relationships":
+        rows = [{k: v for k, v in item.items() if k not in ("attributes", "timestamps")} for item in rows]
+    return rows
+
+
+def deleted(fortnight: Fortnight, table: str) -> set[Any]:
+    return {row["id"] for row in stored(fortnight.warehouse, table) if row["_deleted_at"] is not None}
+
+
+@pytest.mark.parametrize("table", sorted({*TABLES, *VIEWS} & KEYS.keys()))
+def test_every_table_is_the_truth(fortnight: Fortnight, table: str) -> None:
+    rows = live(stored(fortnight.warehouse, table))
+    expected = truth_of(fortnight, table)
+    assert expected
+    if table.endswith("_metrics") or table in ("campaign_messages", "newsletter_messages"):
+        # What the API told of parents that are gone stays, and so do hours that version 1 tells no longer.
+        gone = {"campaign_id": deleted(fortnight, "campaigns"), "newsletter_id": deleted(fortnight, "newsletters")}
+        rows = [row for row in rows if not any(row.get(column) in ids for column, ids in gone.items())]
+    if table in V1:
+        first = {p: min(r["period_start"] for r in expected if r["period"] == p) for p in ("hours", "days", "weeks")}
+        rows = [row for row in rows if row["period_start"] >= first.get(row["period"], 0)]
+    assert differences(table, rows, expected) == []
+
+
+@pytest.mark.parametrize("table", V1)
+def test_hours_that_are_told_for_a_day_are_kept(fortnight: Fortnight, table: str) -> None:
+    """Also those in which something happened behind the deliveries of the night."""
+    hours = [row for row in stored(fortnight.warehouse, table) if row["period"] == "hours"]
+    assert len(fortnight.hours[table]) > 20
+    assert differences(table, hours, fortnight.hours[table].values()) == []
+
+
+def test_history_is_kept(fortnight: Fortnight) -> None:
+    for table, count in {"campaigns": 1, "newsletters": 1, "segments": 1, "objects": 1}.items():
+        marked = [row for row in stored(fortnight.warehouse, table) if row["_deleted_at"] is not None]
+        assert len(marked) == count, table
+    assert len(deleted(fortnight, "customers")) == 4 + 3 + 3
+    assert stored(fortnight.warehouse, "campaign_metrics", "campaign_id = 2")
+    (newsletter,) = deleted(fortnight, "newsletters")
+    assert stored(fortnight.warehouse, "newsletter_metrics", f"newsletter_id = {newsletter}")
+    assert stored(fortnight.warehouse, "campaign_messages", "campaign_id = 2")
+
+
+def test_what_could_not_be_read_any_more_is_told_once(fortnight: Fortnight) -> None:
+    """Two days without a tick: of version 1, hours are told for a day only."""
+    lost = [ran for ran in fortnight.runs if "customerio/lost_since" in ran.tags]
+    assert [(ran.schedule, (ran.at - MONDAY).days) for ran in lost] == [("recent_metrics_hourly", OUTAGE[-1] + 1)]
+
+
+def test_the_requests_are_those_of_the_arithmetic(fortnight: Fortnight) -> None:
+    total = spared = 0
+    too_many = []
+    by_schedule: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for ran, full in zip(fortnight.runs, fortnight.full, strict=True):
+        for table, numbers in ran.tables.items():
+            if table in VIEWS:
+                continue
+            spent, saved = numbers["requests"], numbers["requests_spared"]
+            if table.endswith("_metrics"):
+                # Exactly a request for each parent and period, or one that was spared; parents that are new since the
+                # night are not known yet, and those that are gone since are asked once more.
+                if abs(spent + saved - full[table]) > 2:
+                    too_many.append((ran.at, table, spent, saved, full[table]))
+            elif spent > full[table]:
+                too_many.append((ran.at, table, spent, saved, full[table]))
+            total, spared = total + spent, spared + saved
+            by_schedule[ran.schedule][0] += spent
+            by_schedule[ran.schedule][1] += full[table]
+    documented_total = sum(full for _, full in by_schedule.values())
+    for schedule, (spent, full) in by_schedule.items():
+        print(f"{schedule:24} {spent:6,} requests, {full:6,} to read everything each time")
+    print(f"{'total':24} {total:6,} requests, {documented_total:6,} to read everything each time, {spared:,} spared")
+    assert too_many == []
+    assert total == fortnight.spent
+    assert total <= 0.85 * documented_total
+    assert fortnight.violations == []

@@ -1,0 +1,143 @@
+"""A later sync asks only for what may have changed, and its tables are those of one that asks for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cio_assets import sandbox
+from cio_assets_tests.conftest import Finished, environment, run_cli
+from cio_assets_tests.truth import differences, live, stored
+
+Cli = Callable[..., Finished]
+START = (datetime.now(UTC) - timedelta(days=210)).date().isoformat()
+CHILDREN = ("campaign_actions", "broadcast_actions", "newsletter_contents", "newsletter_test_groups")
+PARENTS = ("campaigns", "broadcasts", "newsletters")
+METRICS = (
+    "campaign_metrics",
+    "campaign_action_metrics",
+    "broadcast_metrics",
+    "broadcast_action_metrics",
+    "newsletter_metrics",
+)
+
+
+def asked(box: sandbox.Sandbox, part: str) -> dict[str, int]:
+    """Requests since the last look whose path holds `part`."""
+    return {path: count for path, count in box.stats()["by_endpoint"].items() if part in path}
+
+
+@pytest.fixture
+def sync(box: sandbox.Sandbox, cli: Cli) -> Callable[..., Finished]:
+    """Sync some tables, counting its requests alone."""
+
+    def run(*tables: str, options: tuple[str, ...] = (), **settings: str) -> Finished:
+        box.reset_stats()
+        done = cli(box, "sync", "--select", ",".join(tables), *options, CIO_START_DATE=START, **settings)
+        assert done.code == 0, done.text
+        return done
+
+    return run
+
+
+def equal(box: sandbox.Sandbox, home: Path, *tables: str, **window: int) -> None:
+    for table in tables:
+        rows = live(stored(home / "warehouse.duckdb", table))
+        assert differences(table, rows, box.truth(table, **window)) == [], table
+
+
+def test_children_of_unchanged_parents_are_carried_over(
+    box: sandbox.Sandbox, sync: Callable[..., Finished], home: Path
+) -> None:
+    sync(*PARENTS, *CHILDREN)
+    equal(box, home, *CHILDREN)
+    sync(*PARENTS, *CHILDREN)
+    assert box.stats()["requests"] == 3, "one for each list of parents"
+    equal(box, home, *CHILDREN)
+
+    box.mutate("change_campaign", id=1)
+    box.mutate("delete_campaign", id=2)
+    box.mutate("delete_newsletter")
+    box.mutate("add_campaign")
+    sync(*PARENTS, *CHILDREN)
+    assert set(asked(box, "/actions")) == {"GET /v1/campaigns/{campaign_id}/actions"}
+    equal(box, home, *CHILDREN)
+    assert box.stats()["violations"] == []
+
+
+def test_what_no_marker_tells_is_found_by_a_full_pass(
+    box: sandbox.Sandbox, sync: Callable[..., Finished], home: Path
+) -> None:
+    sync("campaigns", "campaign_actions")
+    box.mutate("change_action", campaign_id=1)
+    sync("campaigns", "campaign_actions")
+    assert differences("campaign_actions", live(stored(home / "warehouse.duckdb", "campaign_actions")),
+                       box.truth("campaign_actions"))  # fmt: skip
+    sync("campaigns", "campaign_actions", options=("--full",))
+    equal(box, home, "campaign_actions")
+
+
+def test_a_dropped_table_is_read_again(box: sandbox.Sandbox, sync: Callable[..., Finished], home: Path) -> None:
+    sync("campaigns", "campaign_actions")
+    with duckdb.connect(str(home / "warehouse.duckdb")) as con:
+        con.execute("DROP TABLE customerio.campaign_actions")
+    sync("campaigns", "campaign_actions")
+    equal(box, home, "campaign_actions")
+
+
+def metrics_window() -> dict[str, int]:
+    first = datetime.fromisoformat(START).replace(day=1, tzinfo=UTC)
+    return {"start": int(first.timestamp()), "end": int(datetime.now(UTC).timestamp()) + 86_400}
+
+
+def test_metrics_are_read_again_where_deliveries_changed(
+    box: sandbox.Sandbox, sync: Callable[..., Finished], home: Path
+) -> None:
+    everything = (*PARENTS, "campaign_actions", "broadcast_actions", "messages", *METRICS)
+    sync(*everything)
+    first = sum(asked(box, "/metrics").values())
+    assert first > 100
+    sync(*everything)
+    drafting = sum(asked(box, "/metrics").values())
+    assert drafting < first / 3, "only of those whose drafts were seen for the first time"
+    sync(*everything)
+    assert asked(box, "/metrics") == {}
+
+    opened = box.mutate("late_opens", count=3, older_than_days=5)["ids"]
+    sync(*everything)
+    rows = stored(home / "warehouse.duckdb", "messages")
+    of = {name: {row[name] for row in rows if row["id"] in opened and row[name]} for name in
+          ("campaign_id", "broadcast_id", "newsletter_id")}  # fmt: skip
+    paths = asked(box, "/metrics")
+    assert paths.get("GET /v1/campaigns/{campaign_id}/metrics", 0) == 4 * len(of["campaign_id"])
+    assert paths.get("GET /v1/broadcasts/{broadcast_id}/metrics", 0) == 4 * len(of["broadcast_id"])
+    assert paths.get("GET /v1/newsletters/{newsletter_id}/metrics", 0) == 4 * len(of["newsletter_id"])
+    equal(box, home, "campaign_metrics", "campaign_action_metrics", **metrics_window())
+    equal(box, home, "broadcast_metrics", "broadcast_action_metrics", "newsletter_metrics")
+
+
+def test_without_deliveries_metrics_are_always_read(box: sandbox.Sandbox, sync: Callable[..., Finished]) -> None:
+    tables = ("campaigns", "campaign_metrics")
+    sync(*tables)
+    first = asked(box, "/metrics")
+    sync(*tables)
+    assert asked(box, "/metrics") == first
+
+
+def test_activities_of_a_large_workspace_are_read_until_they_are_known(tmp_path: Path, home: Path) -> None:
+    with sandbox.launch(people=50, deliveries=100, activities=12_000, app_rps=0) as box:
+        env = environment(home, box)
+        assert run_cli(["sync", "--select", "activities"], env, tmp_path).code == 0
+        assert box.stats()["requests"] >= 120
+        box.mutate("add_activities", count=250)
+        box.reset_stats()
+        assert run_cli(["sync", "--select", "activities"], env, tmp_path).code == 0
+        assert 3 <= box.stats()["requests"] <= 12
+        equal(box, home, "activities")
+        box.mutate("add_activities", count=10, backdated=True)
+        assert run_cli(["sync", "--select", "activities", "--full"], env, tmp_path).code == 0
+        equal(box, home, "activities")

@@ -124,11 +124,11 @@ def _in_order(tables: Iterable[str]) -> list[Table]:
 def _wanted(table: Table, settings: Settings, ranges: Mapping[str, tuple[str, str]], *, full: bool) -> Wanted:
     partitions = partitions_of(table, settings.start_date)
     if partitions is None or table.view:
-        return Wanted(full=full)
+        return Wanted(full_pass="plan" if full else "")
     if table.refresh is Refresh.WINDOW:
-        return Wanted(window=_span(settings, ranges), full=full)
+        return Wanted(window=_span(settings, ranges), full_pass="plan" if full else "")
     keys = partitions.get_partition_keys_in_range(dg.PartitionKeyRange(*ranges[job_of(table)]))
-    return Wanted(keys, full=full)
+    return Wanted(keys, full_pass="plan" if full else "")
 
 
 def _span(settings: Settings, ranges: Mapping[str, tuple[str, str]]) -> tuple[datetime, datetime]:

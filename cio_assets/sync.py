@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
+from cio_assets.ahead import ACTIVITIES as ACTIVITIES_TABLE
+from cio_assets.ahead import ReadAhead
 from cio_assets.assets.api import AppApi, Observer
-from cio_assets.assets.asked import FULL_TAG
+from cio_assets.assets.asked import FULL_TAG, SYNC_TAG
 from cio_assets.assets.factory import asset_key
 from cio_assets.assets.partitions import by_month_and_period, by_period, daily
+from cio_assets.assets.reading import Wanted
 from cio_assets.automation.checks import DELIVERIES as DELIVERIES_OF_CAMPAIGNS
 from cio_assets.automation.checks import step_of
 from cio_assets.automation.jobs import (
@@ -31,7 +32,7 @@ from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES
 from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance
 from cio_assets.settings import Settings, SettingsError
-from cio_assets.unfinished import TAG, attempt, ended
+from cio_assets.unfinished import attempt, ended
 
 JOBS = (SNAPSHOTS, DELIVERIES, METRICS, RECENT_METRICS)
 
@@ -90,48 +91,34 @@ def sync(
     inputs = repr((sorted(tables), ranges, full, where))
     failed = False
     with attempt(settings.dagster_home.absolute(), inputs, home_instance) as this:
-        tags = {TAG: this.id} | ({FULL_TAG: "true"} if full else {})
+        tags = {SYNC_TAG: this.id} | ({FULL_TAG: "true"} if full else {})
         done = {name for name in tables if asset_key(name).to_python_identifier() in this.finished}
         yield from (_earlier(home_instance, table) for table in tables if table in done)
         todo = [name for name in tables if name not in done]
-        beside = [name for name in todo if name in activity_tables()]
-        jobs = {job: [name for name in todo if job_of(TABLES[name]) == job and name not in beside] for job in JOBS}
-        resolved = {job: definitions.resolve_job_def(job) for job in (*jobs, ACTIVITIES)}
-        # A list without parents or a time filter is one long chain of pages: it waits for nobody and nobody for it.
-        lane = _Lane(lambda: list(_run(resolved[ACTIVITIES], home_instance, beside, None, tags)) if beside else [])
+        last = [name for name in todo if name in activity_tables()]
+        jobs = {job: [name for name in todo if job_of(TABLES[name]) == job and name not in last] for job in JOBS}
+        api = AppApi(settings, observer=observer)
+        ahead = ReadAhead(api, Wanted(full_pass=this.id if full else ""), observer or (lambda *_: None))
+        if ACTIVITIES_TABLE in last and any(jobs.values()):
+            ahead.start()
         refused: str | None = None
-        for job, chosen in jobs.items():
+        for job, chosen in {**jobs, ACTIVITIES: last}.items():
+            if job == ACTIVITIES:
+                ahead.wait()
             if refused:  # with 401: every other table would be, too
                 yield from (TableResult(table, failure=refused, refused=True) for table in chosen)
             elif chosen:
-                for result in _run(resolved[job], home_instance, chosen, ranges.get(job), tags):
+                for found in _run(definitions, home_instance, job, chosen, ranges.get(job), tags):
+                    result = _with(ahead, found) if found.table == ACTIVITIES_TABLE else found
                     failed = failed or result.failure is not None
                     refused = refused or (result.failure if result.refused else None)
                     yield result
-        for result in lane.results():
-            failed = failed or result.failure is not None
-            yield result
         if not failed:
             ended(settings.dagster_home.absolute(), this)
 
 
-class _Lane:
-    """Work beside the main one. It does not outlive the process: what it has read is staged."""
-
-    def __init__(self, work: Callable[[], list[TableResult]]) -> None:
-        self._future: Future[list[TableResult]] = Future()
-        self._thread = threading.Thread(target=self._do, args=[work], name="beside", daemon=True)
-        self._thread.start()
-
-    def results(self) -> list[TableResult]:
-        """What came of it, when it has ended."""
-        return self._future.result()
-
-    def _do(self, work: Callable[[], list[TableResult]]) -> None:
-        try:
-            self._future.set_result(work())
-        except BaseException as error:
-            self._future.set_exception(error)
+def _with(ahead: ReadAhead, result: TableResult) -> TableResult:
+    return replace(result, requests=result.requests + ahead.requests, retries=result.retries + ahead.retries)
 
 
 def first_day(settings: Settings, since: date | None) -> date:
@@ -161,8 +148,9 @@ def partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, st
 
 
 def _run(
-    job: dg.JobDefinition,
+    definitions: dg.Definitions,
     instance: dg.DagsterInstance,
+    job: str,
     tables: Sequence[str],
     partitions: tuple[str, str] | None,
     tags: Mapping[str, str],
@@ -173,7 +161,7 @@ def _run(
             "dagster/asset_partition_range_start": partitions[0],
             "dagster/asset_partition_range_end": partitions[1],
         }
-    result = job.execute_in_process(
+    result = definitions.resolve_job_def(job).execute_in_process(
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         instance=instance,
         asset_selection=[asset_key(table) for table in tables],

@@ -15,10 +15,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from cio_assets.assets.asked import SYNC_TAG
 from cio_assets.turns import turn_if_free
-
-TAG = "customerio/sync"
-"""Run tag that all runs of one sync have in common."""
 
 BELIEVED = timedelta(hours=6)
 """How long what a sync has finished counts as read by the next one."""
@@ -86,7 +84,7 @@ def _write(path: Path, inputs: str, one: Attempt) -> None:
 def _finished(instance: dg.DagsterInstance, sync_id: str) -> frozenset[str]:
     """Steps that succeeded in the runs of a sync; runs whose process died are closed."""
     steps: set[str] = set()
-    for run in instance.get_runs(filters=dg.RunsFilter(tags={TAG: sync_id})):
+    for run in instance.get_runs(filters=dg.RunsFilter(tags={SYNC_TAG: sync_id})):
         for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS):
             if entry.step_key:
                 steps.add(entry.step_key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,10 @@ from cio_assets.warehouse.ledger import CHANGED, FULL, RECENT, Known, Last, Read
 from cio_assets.warehouse.load import Scope
 
 FULL_TAG = "customerio/full"
-"""Run tag: `true` asks for everything, whatever the ledger knows, and goes on from no earlier run."""
+"""Run tag: `true` asks for everything, whatever the ledger knows."""
+
+SYNC_TAG = "customerio/sync"
+"""Run tag that all runs of one sync of the command line have in common."""
 
 OVERLAP = timedelta(hours=1)
 """How far behind the last reading a list of activities is read again: some arrive late."""
@@ -29,6 +32,10 @@ DEEP_OVERLAP = timedelta(days=3)
 """The same once a day: what is sent in batches at night is dated back by a day or two."""
 
 _ONCE_A_DAY = timedelta(hours=20)
+
+_HOURS_ARE_TOLD = timedelta(hours=20)
+"""Version 1 tells 24 hours: they are read once a day in any case. Of an old delivery that was opened behind the
+deliveries of a night only those of the next night tell, and then its hour may be told no longer."""
 
 FEW_REQUESTS = 100
 """A list of activities of so many pages is read whole every time."""
@@ -139,17 +146,15 @@ def due_series(
     spared = 0
     for unit in units:
         touched = deliveries.touched.get(tuple(unit.parent.values()))
-        last = deliveries.recent if unit.period != "hours" or _of_this_hour(deliveries.recent, c) else None
-        if all(_stands(known.get(series_key(unit, month)), touched, last, c) for month in months(unit)):
+        day = unit.span is None and unit.period == "hours"
+        of_unit = replace(c, full_every=min(_HOURS_ARE_TOLD, c.full_every)) if day else c
+        if all(
+            _stands(known.get(series_key(unit, month)), touched, deliveries.recent, of_unit) for month in months(unit)
+        ):
             spared += 1
         else:
             due.append(unit)
     return due, spared
-
-
-def _of_this_hour(deliveries: Last | None, c: Circumstances) -> bool:
-    """Whether deliveries tell of the last hour: hours may be told for a day only, and so cannot wait for a night's."""
-    return deliveries is not None and timedelta(0) <= c.now - deliveries.read_at < timedelta(hours=1)
 
 
 def _stands(known: Known | None, touched: datetime | None, deliveries: Last | None, c: Circumstances) -> bool:

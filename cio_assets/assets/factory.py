@@ -1,24 +1,21 @@
 """A catalog row becomes a software-defined asset."""
 
-import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-from cio_assets.assets.api import AppApi, Observer, observed
-from cio_assets.assets.asked import FULL_TAG
+from cio_assets.assets.api import AppApi, Observer
+from cio_assets.assets.asked import FULL_TAG, SYNC_TAG
 from cio_assets.assets.checks import check_specs, checked
 from cio_assets.assets.freshness import freshness_of
 from cio_assets.assets.partitions import partitions_of
+from cio_assets.assets.read_rows import code_version, read_rows
 from cio_assets.assets.reading import Wanted, plan_reading
 from cio_assets.catalog import TABLES, Refresh, Table
-from cio_assets.customerio import CredentialsRefused
 from cio_assets.io_managers import ViewOver, WarehouseLoad
 from cio_assets.settings import Settings
-from cio_assets.warehouse import Staging
 from cio_assets.warehouse.database import kind_of
 from cio_assets.warehouse.ledger import Ledger
 from cio_assets.warehouse.load import declared_columns
@@ -42,7 +39,7 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
         "description": f"{table.description}\n\n[API reference]({table.docs_url}). Requests: {table.requests}.",
         "kinds": {"customerio", _storage_kind(settings)},
         "owners": ["team:data"],
-        "code_version": _code_version(table),
+        "code_version": code_version(table),
         "io_manager_key": "warehouse",
         "tags": {"refresh": table.refresh.value},
         "freshness_policy": freshness_of(table) if settings.schedules == "on" else None,
@@ -74,41 +71,27 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
             raise dg.Failure(
                 "The run names no partition of this asset: give a range whose end is not before its start."
             )
-        started = time.monotonic()
         wanted = _wanted(table, context)
         stored = warehouse.count(table.name) if table.variants_repeat else 0
         plan = plan_reading(table, wanted, api, ledger, parents, stored)
-        inputs = None if wanted.full else plan.fingerprint(api.workspace, common["code_version"])
-        slot = " ".join(context.partition_keys) if partitions is not None else ""
-        with (
-            api.client() as client,
-            Staging(settings.staging_dir, table.name, inputs, slot=slot, began=api.now()) as staging,
-        ):
-            try:
-                with observed(api.observer or _log_to(context), table.name, client, staging):
-                    extracted = plan.read(client, staging)
-            except CredentialsRefused as error:
-                api.remember(error)
-                raise
-            usage = client.usage.snapshot()
-            staged = staging.finish()
-        seconds = time.monotonic() - started
+        rows = read_rows(plan, wanted, api, api.observer or _log_to(context))
+        usage = rows.usage
         context.add_output_metadata(
             {
                 "requests": usage.requests,
                 "requests_spared": plan.asked.spared,
-                "pages_from_an_earlier_run": staging.resumed_pages,
+                "pages_from_an_earlier_run": rows.earlier_pages,
                 "retries": usage.retries,
                 # Summed over threads by the client; no run waits longer than it lasts.
-                "seconds_waited_for_budget": dg.MetadataValue.float(round(min(usage.waited_seconds, seconds), 1)),
-                "seconds_reading": dg.MetadataValue.float(round(seconds, 1)),
+                "seconds_waited_for_budget": dg.MetadataValue.float(round(min(usage.waited_seconds, rows.seconds), 1)),
+                "seconds_reading": dg.MetadataValue.float(round(rows.seconds, 1)),
                 "bytes_read": usage.bytes,
-                "parents_gone": len(extracted.gone),
-                **extracted.metadata,
+                "parents_gone": len(rows.extracted.gone),
+                **rows.extracted.metadata,
             },
             output_name="result",
         )
-        return plan.load(staged, staging.began, extracted)
+        return plan.load(rows.staged, rows.began, rows.extracted)
 
     def materialize(context: dg.AssetExecutionContext, **parents: pa.Table) -> Iterator[Any]:
         yield from checked(read(context, **parents), settings.warehouse_schema)
@@ -121,8 +104,10 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
 def _wanted(table: Table, context: dg.AssetExecutionContext) -> Wanted:
     window = context.partition_time_window if table.refresh is Refresh.WINDOW else None
     keys = list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else []
-    full = context.run.tags.get(FULL_TAG) == "true"
-    return Wanted(keys, window and (window.start, window.end), full)
+    tags = context.run.tags
+    # Named by the first run: a repetition of it goes on with what that has read.
+    full_pass = tags.get(SYNC_TAG) or tags.get("dagster/root_run_id") or context.run.run_id
+    return Wanted(keys, window and (window.start, window.end), full_pass if tags.get(FULL_TAG) == "true" else "")
 
 
 def _log_to(context: dg.AssetExecutionContext) -> Observer:
@@ -142,10 +127,3 @@ def _asset(compute: Callable[..., Any], **arguments: Any) -> dg.AssetsDefinition
 
 def _storage_kind(settings: Settings) -> str:
     return kind_of(settings.warehouse).replace("md", "motherduck")
-
-
-def _code_version(table: Table) -> str:
-    """Changes when what is asked or stored changes."""
-    said = repr([value for name, value in vars(table).items() if name not in ("clean", "description", "docs")])
-    said += repr(sorted(table.clean))
-    return hashlib.sha256(said.encode()).hexdigest()[:12]

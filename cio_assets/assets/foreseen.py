@@ -213,18 +213,24 @@ class Foreseen(Ledger):
             self.count("activities", where) + self._busy_rows("activities", "timestamp", newest), Sure.ABOUT
         )
 
-    def activities_like_since(self, since: int) -> list[tuple[str, str | None]] | None:
-        """Type and person of as many activities as there will be since then; None where none are stored."""
+    def pages_of_activities(self, kind: str, since: int, size: int, lists: int) -> tuple[int, set[str]] | None:
+        """Pages of a type of activity back to `since`, and the people that so many lists of it will name.
+
+        None where no activities are stored to tell from.
+        """
         last = self.last_stored("activities")
         if not last or not self.has("activities"):
             return None
         newest = max(one.read_at for one in last.values())
         start = newest - (self._now - datetime.fromtimestamp(since, UTC))
-        return self._stored.connection.execute(
-            f"""SELECT type, cio_id FROM {self._stored.qualified("activities")}
-                WHERE timestamp >= ? AND timestamp < ?""",
-            [start, newest],
+        rows = self._stored.connection.execute(
+            f"""SELECT coalesce(cio_id, customer_id, email), timestamp >= ? FROM {self._stored.qualified("activities")}
+                WHERE type = ? ORDER BY timestamp DESC""",
+            [start, kind],
         ).fetchall()
+        # The list ends with a page on which all is older; a page is taken in whole.
+        pages = -(-sum(recent for _, recent in rows) // size) + 1
+        return pages, {who for who, _ in rows[: lists * pages * size] if who}
 
     @property
     def wants_drafts(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -73,13 +74,16 @@ def _alone(
 
 def _changed(known: Foreseen, since: int) -> _Changed | None:
     """Who will have changed since then; None where no activities are stored to tell from."""
-    rows = known.activities_like_since(since)
-    if rows is None:
-        return None
     endpoint = TABLES["activities"].endpoint
     size = (endpoint and endpoint.page_size) or 1
-    kinds = {variant["type"] for variant in CHANGES}
-    moving = kinds - SAME_PERSON - {"attribute_change"}
-    lists = sum(sum(kind == variant["type"] for kind, _ in rows) // size + 1 for variant in CHANGES)
-    named = [(kind, who) for kind, who in rows if who is not None and kind in kinds]
-    return _Changed(lists, len({who for _, who in named}), len({who for kind, who in named if kind in moving}))
+    kinds = Counter(one["type"] for one in CHANGES)
+    found = {kind: known.pages_of_activities(kind, since, size, lists) for kind, lists in kinds.items()}
+    told = {kind: one for kind, one in found.items() if one}
+    if len(told) < len(found):
+        return None
+    moving = told.keys() - SAME_PERSON - {"attribute_change"}
+    return _Changed(
+        sum(told[one["type"]][0] for one in CHANGES),
+        len(set().union(*(people for _, people in told.values()))),
+        len(set().union(*(told[kind][1] for kind in moving))),
+    )

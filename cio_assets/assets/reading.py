@@ -32,11 +32,17 @@ DRAFTS = timedelta(days=30)
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which partitions are to be read (of deliveries also their span of time), and whether everything anew."""
+    """Which partitions are to be read (of deliveries also their span of time), and whether everything is asked."""
 
     partition_keys: Sequence[str] = ()
     window: tuple[datetime, datetime] | None = None
-    full: bool = False
+    full_pass: str = ""
+    """Names the full pass that this is part of, where it is one."""
+
+    @property
+    def full(self) -> bool:
+        """Whether everything is asked, also what is known not to have changed."""
+        return bool(self.full_pass)
 
 
 @dataclass(frozen=True)

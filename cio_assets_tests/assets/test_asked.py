@@ -126,10 +126,11 @@ def test_metrics_stand_where_no_delivery_came_or_changed() -> None:
     assert due(touched=READ), "while they were read"
 
 
-def test_hours_are_told_for_a_day_and_so_do_not_wait_for_the_deliveries_of_the_night() -> None:
-    hours = replace(UNIT, period="hours", span=replace(JUNE, period="hours"))
-    assert not due(hours, recent=Last(ago(minutes=50), ago(days=30)))
-    assert due(hours, recent=Last(ago(minutes=70), ago(days=30)))
+def test_hours_that_are_told_for_a_day_are_read_once_a_day() -> None:
+    hours = SeriesUnit({"campaign_id": 1}, "hours", None)
+    for unit, asked in ((hours, True), (replace(hours, period="days"), False), (replace(UNIT, period="hours"), False)):
+        assert due(unit, read_at=ago(hours=21)) == asked
+        assert not due(unit, read_at=ago(hours=19))
 
 
 def test_metrics_are_asked_where_nothing_is_known_of_the_deliveries() -> None:

@@ -92,10 +92,12 @@ class Days:
     def _run(self, schedule: dg.ScheduleDefinition, request: dg.RunRequest) -> None:
         tags = {"dagster/schedule_name": schedule.name, **request.tags}
         job = self.definitions.resolve_job_def(schedule.job_name)
+        if request.asset_selection:
+            checks = None if request.asset_check_keys is None else {*request.asset_check_keys}
+            job = job.get_subset(asset_selection={*request.asset_selection}, asset_check_selection=checks)
         result = job.execute_in_process(
             run_config=QUIET,
             instance=self.instance,
-            asset_selection=[*request.asset_selection] if request.asset_selection else None,
             partition_key=tags.pop("dagster/partition", None),
             tags=tags,
         )

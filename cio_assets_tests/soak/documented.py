@@ -79,13 +79,9 @@ def deliveries(box: sandbox.Sandbox, since: int) -> dict[str, int]:
 
 def metrics(box: sandbox.Sandbox) -> dict[str, int]:
     """A request for each parent and period."""
-    of = {"campaign_metrics": "campaigns", "campaign_action_metrics": "campaign_actions"}
-    return {table: len(box.truth(parent)) for table, parent in of.items()}
-
-
-def recent_metrics(box: sandbox.Sandbox) -> dict[str, int]:
-    """A request for each parent and period."""
     of = {
+        "campaign_metrics": "campaigns",
+        "campaign_action_metrics": "campaign_actions",
         "broadcast_metrics": "broadcasts",
         "broadcast_action_metrics": "broadcast_actions",
         "newsletter_metrics": "newsletters",

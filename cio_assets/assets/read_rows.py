@@ -1,0 +1,55 @@
+"""Asks what a plan says and stages the rows, where an earlier run of the same plan left off."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+from cio_assets.assets.api import AppApi, Observer, observed
+from cio_assets.assets.extract import Extracted
+from cio_assets.assets.reading import Plan, Wanted
+from cio_assets.catalog import Table
+from cio_assets.customerio import CredentialsRefused
+from cio_assets.customerio.usage import UsageSnapshot
+from cio_assets.warehouse import Staged, Staging
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    """Staged rows, when their reading began, and what it cost now; pages that were staged before cost nothing."""
+
+    staged: Staged
+    began: datetime
+    extracted: Extracted
+    usage: UsageSnapshot
+    seconds: float
+    earlier_pages: int
+
+
+def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer) -> ReadRows:
+    """Read; whoever loads the rows discards them, or keeps them for the next run. Raises what the client raises."""
+    started, name = time.monotonic(), plan.table.name
+    inputs = f"{plan.fingerprint(api.workspace, code_version(plan.table))} {wanted.full_pass}"
+    slot = " ".join(wanted.partition_keys)
+    with (
+        api.client() as client,
+        Staging(api.settings.staging_dir, name, inputs, slot=slot, began=api.now()) as staging,
+    ):
+        try:
+            with observed(observer, name, client, staging):
+                extracted = plan.read(client, staging)
+        except CredentialsRefused as error:
+            api.remember(error)
+            raise
+        usage = client.usage.snapshot()
+        staged = staging.finish()
+    return ReadRows(staged, staging.began, extracted, usage, time.monotonic() - started, staging.resumed_pages)
+
+
+def code_version(table: Table) -> str:
+    """Changes when what is asked or stored changes."""
+    said = repr([value for name, value in vars(table).items() if name not in ("clean", "description", "docs")])
+    said += repr(sorted(table.clean))
+    return hashlib.sha256(said.encode()).hexdigest()[:12]

@@ -31,7 +31,6 @@ from cio_assets.catalog.windows import windows
 from cio_assets.settings import Settings
 from cio_assets.sync import JOBS, first_day, partition_ranges
 from cio_assets.warehouse import Warehouse
-from cio_assets.warehouse.ledger import RECENT
 from cio_assets.warehouse.opened import opened
 
 _PATIENCE = 10.0
@@ -85,7 +84,7 @@ def plan_sync(
         )
         if ask:
             with opened(warehouse, _PATIENCE) as stored:
-                wish = _wish(Foreseen(stored, looked, tables, api.now(), span), tables, api.now())
+                wish = _wish(Foreseen(stored, looked, tables, api.now(), span), tables)
             looked = look(api, wish, folder)
         with opened(warehouse, _PATIENCE if ask else 0) as stored:
             planner = _Planner(api, Foreseen(stored, looked, tables, api.now(), span), tables)
@@ -93,17 +92,15 @@ def plan_sync(
     return SyncPlan([plans[name] for name in tables], looked.requests)
 
 
-def _wish(known: Foreseen, tables: Sequence[str], now: datetime) -> Wish:
+def _wish(known: Foreseen, tables: Sequence[str]) -> Wish:
     """What is to be asked: the lists of parents that the sync reads first, and what nothing is known of."""
     parents = {parent.table for name in tables for parent in TABLES[name].parents}
     start, end = known.window
-    series = any(TABLES[name].series for name in tables)
     return Wish(
         [name for name in tables if name in parents and _is_short(TABLES[name])],
         counts=known.wants_counts,
         windows=[] if known.covers_window or DELIVERIES not in tables else windows(start, end),
         activities="activities" in tables and not known.last_stored("activities"),
-        drafts=(max(start, now - DRAFTS), end) if series and known.wants_drafts else None,
     )
 
 
@@ -208,7 +205,7 @@ class _Planner:
         start, end, now = plan.replace.start, plan.replace.end, self._api.now()
         endpoint = _endpoint(table)
         rows = self._known.deliveries(windows(start, end))
-        if self._known.last_stored(table.name).get(RECENT) and end > now:
+        if end > now:
             rows += [self._known.drafts() for _ in windows(max(start, now - DRAFTS), end)]
         return TablePlan(table.name, costs.total(costs.pages(table, endpoint, one) for one in rows))
 

@@ -99,11 +99,7 @@ def test_metrics_are_read_again_where_deliveries_changed(
 ) -> None:
     everything = (*PARENTS, "campaign_actions", "broadcast_actions", "messages", *METRICS)
     sync(*everything)
-    first = sum(asked(box, "/metrics").values())
-    assert first > 100
-    sync(*everything)
-    drafting = sum(asked(box, "/metrics").values())
-    assert drafting < first / 3, "only of those whose drafts were seen for the first time"
+    assert sum(asked(box, "/metrics").values()) > 100
     sync(*everything)
     assert asked(box, "/metrics") == {}
 

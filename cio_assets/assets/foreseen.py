@@ -233,19 +233,11 @@ class Foreseen(Ledger):
         return pages, {who for who, _ in rows[: lists * pages * size] if who}
 
     @property
-    def wants_drafts(self) -> bool:
-        """Whether this sync looks at drafts for the first time: it takes all of them for new."""
-        if self.now_read is None or not self.last_stored(DELIVERIES).get(RECENT) or self.drafts().number:
-            return False
-        readings = self._rows(DELIVERIES, "SELECT count(DISTINCT touched_at) FROM {}", "touched", [])
-        return all(count <= 1 for (count,) in readings)
-
-    @property
     def sure_of_metrics(self) -> Sure:
         """How well can be told whose metrics this sync has to read again."""
         if self.now_read is None:
             return Sure.EXACT
-        return Sure.AT_LEAST if self.wants_drafts and self._looked.drafts is None else Sure.ABOUT
+        return Sure.ABOUT
 
     def drafts(self) -> Estimate:
         """Drafts at the last reading of deliveries."""
@@ -263,13 +255,12 @@ class Foreseen(Ledger):
         recent = self.last_stored(DELIVERIES).get(RECENT)
         if recent is None or not self.has(DELIVERIES):
             return []
-        drafts = self._looked.drafts or []
         start = recent.read_at - max(timedelta(0), self._now - recent.read_at)
         changed = "list_max(map_values(TRY_CAST(metrics AS MAP(VARCHAR, BIGINT))))"
         sql = f"""SELECT DISTINCT {", ".join(DRAFTS_OF)} FROM {self._stored.qualified(DELIVERIES)}
             WHERE created >= '{(start - _OPENED_WITHIN).isoformat()}'
             AND (created >= '{start.isoformat()}' OR {changed} >= {int(start.timestamp())})"""
-        found = [*self._stored.connection.execute(sql).to_arrow_table().to_pylist(), *drafts]
+        found = self._stored.connection.execute(sql).to_arrow_table().to_pylist()
         # Of a variant its parent action may count too.
         of_parents = [{**row, "action_id": row["parent_action_id"]} for row in found if row["parent_action_id"]]
         return [{name: row[name] for name in TOUCHED_BY} for row in (*found, *of_parents)]

@@ -9,17 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from cio_assets.assets.api import AppApi
 from cio_assets.assets.costs import Estimate, from_a_page, largest
 from cio_assets.assets.extract import Reader, Unit, units_of
-from cio_assets.assets.extract_window import extract_drafts
 from cio_assets.catalog import TABLES, Table
 from cio_assets.catalog.windows import Window
 from cio_assets.customerio import AppClient, Call
 from cio_assets.warehouse import Staging, Warehouse, load
-from cio_assets.warehouse.ledger import DRAFTS_OF
 
 _MOST_PAGES = 2
 """Pages of a list of parents that are asked at most."""
@@ -44,20 +41,17 @@ class Looked:
     """Of each list that was read to its end, the requests that it took."""
     counts: Mapping[str, int | None] = field(default_factory=dict)
     rows: dict[str, Estimate] = field(default_factory=dict)
-    drafts: list[dict[str, Any]] | None = None
-    """Whose drafts there are."""
     requests: int = 0
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be looked at: lists, a workspace's counts, windows of deliveries, activities, the drafts of a span."""
+    """What is to be looked at: lists, a workspace's counts, windows of deliveries, activities."""
 
     lists: Iterable[str] = ()
     counts: bool = False
     windows: Iterable[Window] = ()
     activities: bool = False
-    drafts: tuple[datetime, datetime] | None = None
 
 
 def look(api: AppApi, wish: Wish, folder: Path) -> Looked:
@@ -74,8 +68,6 @@ def look(api: AppApi, wish: Wish, folder: Path) -> Looked:
             looked.rows["messages"] = lists.deliveries(windows)
         if wish.activities:
             looked.rows["activities"] = lists.activities()
-        if wish.drafts:
-            looked.drafts = lists.drafts(*wish.drafts)
         looked.requests = client.usage.snapshot().requests
     return looked
 
@@ -118,13 +110,6 @@ class _Lists:
         found = [self._first_rows(table, "created", window) for window in windows[-_MOST_WINDOWS:]]
         each = sum(one.number for one in found) / len(found)
         return Estimate(round(each * len(windows)), max(one.sure for one in found))
-
-    def drafts(self, start: datetime, end: datetime) -> list[dict[str, Any]]:
-        table = TABLES["messages"]
-        with Staging(self._staging, table.name) as staging:
-            found = extract_drafts(table, self._client, staging, start, end, DRAFTS_OF)
-            staging.finish().discard()
-        return [dict(zip(DRAFTS_OF, values, strict=True)) for values in found]
 
     def activities(self) -> Estimate:
         """Rows that the list holds, roughly, from one page."""

@@ -22,7 +22,7 @@ from cio_assets.catalog.windows import WIDEST
 from cio_assets.customerio import AppClient
 from cio_assets.io_managers import WarehouseLoad
 from cio_assets.warehouse import Staged, Staging
-from cio_assets.warehouse.ledger import DRAFTS_OF, FULL, RECENT, TOUCHED_BY, Last, Ledger, Reading
+from cio_assets.warehouse.ledger import DRAFTS_OF, FULL, RECENT, TOUCHED_BY, Ledger, Reading
 from cio_assets.warehouse.load import Replace
 
 DELIVERIES = "messages"
@@ -75,7 +75,7 @@ def plan_reading(
     """Decide what to ask for a table of which `stored` rows are there; `parents` are the rows of its parent tables."""
     c = Circumstances(api.now(), timedelta(days=api.settings.full_every_days), wanted.full)
     if table.refresh is Refresh.WINDOW:
-        return _deliveries(table, wanted, ledger.last(table.name).get(RECENT), c)
+        return _deliveries(table, wanted, c)
     if table.series:
         return _series(table, wanted, api, ledger, parents, c)
     if table.name in people.TABLES:
@@ -110,29 +110,28 @@ def _has_marker(table: Table) -> bool:
     return table.parent is not None and bool(table.parent.marker)
 
 
-def _deliveries(table: Table, wanted: Wanted, last: Last | None, c: Circumstances) -> Plan:
+def _deliveries(table: Table, wanted: Wanted, c: Circumstances) -> Plan:
     if wanted.window is None:
         raise ValueError(f"{table.name} is read by windows")
     start, end = wanted.window
     up_to_now = end > c.now
     columns = ("id", *DRAFTS_OF)
     drafts: list[dict[str, Any]] = []
-    wants_drafts = last is not None and up_to_now  # only metrics that were read before can have become wrong
 
     def read(client: AppClient, staging: Staging) -> Extracted:
         extracted = extract_window(table, client, staging, start, end)
-        if wants_drafts:
+        if up_to_now:
             found = extract_drafts(table, client, staging, max(start, c.now - DRAFTS), end, columns)
             drafts[:] = [dict(zip(columns, values, strict=True)) for values in found]
         return extracted
 
     def reading(_: Extracted) -> Reading:
         schema = pa.schema([("id", pa.string()), *((name, pa.int64()) for name in DRAFTS_OF)])
-        rows = pa.Table.from_pylist(drafts, schema) if wants_drafts else None
+        rows = pa.Table.from_pylist(drafts, schema) if up_to_now else None
         return Reading(RECENT if up_to_now else FULL, since=start, drafts=rows)
 
     horizon = c.now - timedelta(seconds=WIDEST)
-    return Plan(table, Asked({}), read, reading, (start, end, wants_drafts), Replace(start, end, horizon))
+    return Plan(table, Asked({}), read, reading, (start, end, up_to_now), Replace(start, end, horizon))
 
 
 def _series(

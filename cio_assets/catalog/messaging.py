@@ -270,7 +270,7 @@ TABLES = (
             page_size=1000,
             query={"get_tracked_responses": "true"},
         ),
-        requests="Σ slices ⌈deliveries ÷ 1000⌉, at least 1 for every 180 days",
+        requests="Σ slices ⌈deliveries ÷ 1000⌉, at least 1 for every 180 days; 1 for drafts",
     ),
     _delivery_view("campaign_messages", "campaigns", "campaign_id IS NOT NULL", "campaigns/"),
     _delivery_view("broadcast_messages", "broadcasts", "broadcast_id IS NOT NULL", "broadcasts/"),

@@ -112,8 +112,12 @@ def write(
 ) -> None:
     """Note a reading, inside the transaction of its load."""
     readings, units = _table(warehouse, "readings"), _table(warehouse, "units")
+    # A reading that begins where the one before had come to covers what that covered as well.
+    before = f"SELECT since FROM {readings} WHERE table_name = ? AND mode = ? AND since < ? AND read_at >= ?"
+    wider = con.execute(before, [table, reading.mode, reading.since, reading.since]).fetchall()
+    since = wider[0][0] if wider else reading.since
     con.execute(f"DELETE FROM {readings} WHERE table_name = ? AND mode = ?", [table, reading.mode])
-    con.execute(f"INSERT INTO {readings} VALUES (?, ?, ?, ?)", [table, reading.mode, read_at, reading.since])
+    con.execute(f"INSERT INTO {readings} VALUES (?, ?, ?, ?)", [table, reading.mode, read_at, since])
     if reading.units:
         arrow = pa.table({"unit": list(reading.units), "marker": list(reading.units.values())})
         con.register("_units_read", arrow)

@@ -56,7 +56,9 @@ class Reader:
         parents: dict[str, pa.Table] = {}
         if table == "customer_attributes":
             parents["customers"] = self.warehouse.read("customers", ["cio_id"])
-        return api, plan_reading(TABLES[table], Wanted(full_pass="x" if full else ""), api, Ledger(self.warehouse), parents, 0)
+        return api, plan_reading(
+            TABLES[table], Wanted(full_pass="x" if full else ""), api, Ledger(self.warehouse), parents, 0
+        )
 
     def read(self, table: str, *, full: bool = False) -> dict[str, Any]:
         """Materialize; answers the metadata, with the requests that were sent."""

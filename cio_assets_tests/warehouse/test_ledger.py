@@ -49,6 +49,21 @@ def test_readings_and_units(warehouse: Warehouse) -> None:
     assert book.last("campaigns") == {}
 
 
+def test_readings_that_meet_cover_what_both_cover(warehouse: Warehouse) -> None:
+    book = Ledger(warehouse)
+
+    def recent(at: datetime, since: datetime) -> Last:
+        read(warehouse, "segments", [{"id": 1}], at, Reading(RECENT, since=since))
+        return book.last("segments")[RECENT]
+
+    long_ago = MONDAY - timedelta(days=30)
+    assert recent(MONDAY, long_ago) == Last(MONDAY, long_ago)
+    assert recent(TUESDAY, MONDAY - timedelta(hours=6)) == Last(TUESDAY, long_ago)
+    assert recent(WEDNESDAY, TUESDAY) == Last(WEDNESDAY, long_ago)
+    gap = WEDNESDAY + timedelta(days=2)
+    assert recent(gap + timedelta(days=1), gap) == Last(gap + timedelta(days=1), gap), "nobody saw the day between"
+
+
 def test_a_dropped_table_was_never_read(duck: Warehouse) -> None:
     read(duck, "segments", [{"id": 1}], MONDAY, Reading(FULL, units={"[1]": "a"}))
     with duck.attached() as con:

@@ -11,10 +11,9 @@ from contextlib import suppress
 from cio_assets.assets.api import AppApi, Observer
 from cio_assets.assets.read_rows import read_rows
 from cio_assets.assets.reading import Wanted, plan_reading
+from cio_assets.assets.sources import sources_of
 from cio_assets.catalog import TABLES
-from cio_assets.customerio import CustomerioError
 from cio_assets.io_managers import make_warehouse
-from cio_assets.warehouse import WarehouseError
 from cio_assets.warehouse.ledger import Ledger
 
 ACTIVITIES = "activities"
@@ -42,8 +41,8 @@ class ReadAhead:
 
     def _read(self) -> None:
         warehouse = make_warehouse(self._api.settings)
-        with suppress(CustomerioError, WarehouseError):
-            ledger = Ledger(warehouse)
+        with suppress(Exception):  # whatever it is, the asset meets it again, and tells it in its own way
+            ledger = Ledger(warehouse, sources_of(self._api))
             ledger.check()
             table = TABLES[ACTIVITIES]
             plan = plan_reading(table, self._wanted, self._api, ledger, {}, warehouse.count(table.name))

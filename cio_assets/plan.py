@@ -24,6 +24,7 @@ from cio_assets.assets.foreseen_people import people_requests
 from cio_assets.assets.look import Looked, Wish, look
 from cio_assets.assets.partitions import daily, partitions_of
 from cio_assets.assets.reading import DRAFTS, Wanted, plan_reading
+from cio_assets.assets.sources import sources_of
 from cio_assets.automation.jobs import DELIVERIES as DELIVERIES_JOB
 from cio_assets.automation.jobs import job_of
 from cio_assets.catalog import TABLES, Endpoint, Refresh, Table
@@ -72,6 +73,7 @@ def plan_sync(
     wanted = {name: _wanted(TABLES[name], settings, ranges, full=full) for name in tables}
     api = AppApi(settings)
     span = _span(settings, ranges)
+    sources = sources_of(api) if settings.app_api_key else None
     with tempfile.TemporaryDirectory(prefix="cio-plan-") as name:
         folder = Path(name)
         looked = Looked()
@@ -84,10 +86,10 @@ def plan_sync(
         )
         if ask:
             with opened(warehouse, _PATIENCE) as stored:
-                wish = _wish(Foreseen(stored, looked, tables, api.now(), span), tables)
+                wish = _wish(Foreseen(stored, looked, tables, api.now(), span, sources), tables)
             looked = look(api, wish, folder)
         with opened(warehouse, _PATIENCE if ask else 0) as stored:
-            planner = _Planner(api, Foreseen(stored, looked, tables, api.now(), span), tables)
+            planner = _Planner(api, Foreseen(stored, looked, tables, api.now(), span, sources), tables)
             plans = {one.name: planner.plan(one, wanted[one.name]) for one in _in_order(tables)}
     return SyncPlan([plans[name] for name in tables], looked.requests)
 

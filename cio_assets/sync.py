@@ -113,8 +113,7 @@ def sync(
                     failed = failed or result.failure is not None
                     refused = refused or (result.failure if result.refused else None)
                     yield result
-        if not failed:
-            ended(settings.dagster_home.absolute(), this)
+        ended(settings.dagster_home.absolute(), this, failed=failed)
 
 
 def _with(ahead: ReadAhead, result: TableResult) -> TableResult:

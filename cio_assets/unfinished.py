@@ -19,7 +19,10 @@ from cio_assets.assets.asked import SYNC_TAG
 from cio_assets.turns import turn_if_free
 
 BELIEVED = timedelta(hours=6)
-"""How long what a sync has finished counts as read by the next one."""
+"""How long after its begin what a sync that died has finished counts as read by the next one."""
+
+ENDED = timedelta(minutes=30)
+"""The same for one that came to its end with tables that failed: how long after that end it is taken up again."""
 
 _FILE = "unfinished-sync.json"
 
@@ -53,12 +56,17 @@ def attempt(home: Path, inputs: str, instance: dg.DagsterInstance) -> Iterator[A
         yield Attempt(earlier.id, earlier.began, _finished(instance, earlier.id))
 
 
-def ended(home: Path, which: Attempt) -> None:
-    """The sync has read everything: nothing is left to go on with."""
+def ended(home: Path, which: Attempt, *, failed: bool) -> None:
+    """The sync came to its end: nothing is left to go on with, or for a while the tables that failed."""
     path = home / _FILE
     with suppress(OSError, ValueError, KeyError, TypeError):
-        if json.loads(path.read_text(encoding="utf-8"))["id"] == which.id:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["id"] != which.id:
+            return
+        if not failed:
             path.unlink()
+        elif "ended" not in kept:  # the first end counts: a table that always fails must not keep the others old
+            path.write_text(json.dumps(kept | {"ended": datetime.now(UTC).isoformat()}), encoding="utf-8")
 
 
 def _new() -> Attempt:
@@ -69,8 +77,11 @@ def _read(path: Path, inputs: str) -> Attempt | None:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         began = datetime.fromisoformat(kept["began"])
-        same, age = kept["inputs"] == inputs, datetime.now(UTC) - began
-        return Attempt(kept["id"], began, frozenset()) if same and abs(age) < BELIEVED else None
+        now = datetime.now(UTC)
+        believed = abs(now - began) < BELIEVED
+        if "ended" in kept:
+            believed = believed and abs(now - datetime.fromisoformat(kept["ended"])) < ENDED
+        return Attempt(kept["id"], began, frozenset()) if kept["inputs"] == inputs and believed else None
     except (OSError, ValueError, KeyError, TypeError):  # none there, or not ours
         return None
 

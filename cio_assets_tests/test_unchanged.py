@@ -137,3 +137,42 @@ def test_activities_of_a_large_workspace_are_read_until_they_are_known(tmp_path:
         box.mutate("add_activities", count=10, backdated=True)
         assert run_cli(["sync", "--select", "activities", "--full"], env, tmp_path).code == 0
         equal(box, home, "activities")
+
+
+def test_children_come_back_with_their_parents(
+    box: sandbox.Sandbox, sync: Callable[..., Finished], home: Path, cli: Cli
+) -> None:
+    sync("campaigns", "campaign_actions")
+    with sandbox.launch(people=5, campaigns=0, broadcasts=0, newsletters=0, app_rps=0, app_key=box.app_key) as empty:
+        # The same workspace on a bad night: its list is empty once.
+        tables = "campaigns,campaign_actions"
+        done = cli(box, "sync", "--select", tables, CIO_START_DATE=START, CUSTOMERIO_APP_URL=empty.url)
+        assert done.code == 0, done.text
+    assert live(stored(home / "warehouse.duckdb", "campaign_actions")) == []
+    sync("campaigns", "campaign_actions")
+    equal(box, home, "campaigns", "campaign_actions")
+
+
+def test_a_parent_that_only_seemed_gone_is_asked_again(
+    box: sandbox.Sandbox, sync: Callable[..., Finished], home: Path
+) -> None:
+    tables = ("campaigns", "campaign_actions")
+    sync(*tables)
+    box.faults(rules=[{"kind": "404", "path": "/v1/campaigns/1/actions", "times": 1}])
+    sync(*tables, options=("--full",))
+    assert stored(home / "warehouse.duckdb", "campaign_actions", "campaign_id = 1 AND _deleted_at IS NULL") == []
+    sync(*tables)
+    equal(box, home, *tables)
+
+
+def test_another_workspace_is_read_as_if_nothing_were_known(tmp_path: Path, home: Path) -> None:
+    tables = "campaigns,campaign_actions,customers,customer_attributes,activities"
+    with (
+        sandbox.launch(people=3000, campaigns=3, deliveries=100, app_rps=0, seed=1) as one,
+        sandbox.launch(people=40, campaigns=3, deliveries=100, app_rps=0, seed=2, app_key="another") as other,
+    ):
+        for box in (one, other):
+            done = run_cli(["sync", "--select", tables], environment(home, box), tmp_path)
+            assert done.code == 0, done.text
+        for table in ("campaigns", "campaign_actions", "customers", "customer_attributes"):
+            assert differences(table, live(stored(home / "warehouse.duckdb", table)), other.truth(table)) == [], table

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,16 @@ def test_a_cursor_that_is_never_accepted_is_an_error(many: sandbox.Sandbox, cli:
     done = cli(many, "sync", "--select", "customers")
     assert done.code == 1
     assert "POST /v1/customers was refused with 400" in done.text
+
+
+def test_a_table_that_always_fails_does_not_keep_the_others_old(many: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    many.faults(rules=[{"kind": "403", "path": "/v1/collections"}])
+    tables = ("sync", "--select", "segments,collections")
+    for _ in range(2):
+        assert cli(many, *tables).code == 1
+    assert many.stats()["by_endpoint"]["GET /v1/segments"] == 1, "a few minutes later it is gone on with"
+    kept = home / "unfinished-sync.json"
+    told = json.loads(kept.read_text())
+    kept.write_text(json.dumps(told | {"ended": (datetime.now(UTC) - timedelta(minutes=31)).isoformat()}))
+    assert cli(many, *tables).code == 1
+    assert many.stats()["by_endpoint"]["GET /v1/segments"] == 2, "after half an hour it is another one"

@@ -86,14 +86,12 @@ def changed_parents(
         for key, marker in zip(keys, markers, strict=True)
     ]
     asked = {key: marker for key, marker, stays in zip(keys, markers, carried, strict=True) if not stays}
-    kept = (
-        rows.filter(pa.array(carried, pa.bool_()))
-        .select(list(parent.columns))
-        .rename_columns(list(parent.columns.values()))
-    )
+    stands = [key for key, stays in zip(keys, carried, strict=True) if stays]
+    kept = rows.filter(pa.array(carried, pa.bool_())).select(list(parent.columns))
     return Asked(
         {**parents, parent.table: rows.filter(pa.array([not one for one in carried], pa.bool_()))},
-        Reading(FULL, units=asked),
+        # Units of parents that are not listed are forgotten: their children are marked, and asked for if they return.
+        Reading(FULL, units=asked, kept=stands),
         Scope(kept.rename_columns(list(parent.columns.values())), inside=False) if kept.num_rows else None,
         spared=kept.num_rows,
     )
@@ -116,9 +114,9 @@ def recent_activities(last: Mapping[str, Last], stored: int, page_size: int, c: 
     if full is None or not c.believes(full.read_at) or stored <= FEW_REQUESTS * page_size:
         return Asked({}, Reading(FULL))
     deep = max(one.read_at for mode, one in last.items() if mode in (FULL, RECENT))
-    if c.now - deep > _ONCE_A_DAY:
-        return Asked({}, Reading(RECENT), until=int((deep - DEEP_OVERLAP).timestamp()))
-    newest = max(one.read_at for one in last.values())
+    if not timedelta(0) <= c.now - deep <= _ONCE_A_DAY:  # a time ahead of now is a clock that was wrong
+        return Asked({}, Reading(RECENT), until=int((min(deep, c.now) - DEEP_OVERLAP).timestamp()))
+    newest = min(c.now, max(one.read_at for one in last.values()))
     return Asked({}, Reading(CHANGED), until=int((newest - OVERLAP).timestamp()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -73,12 +74,12 @@ def extract(
     parents: Mapping[str, pa.Table],
     *,
     other_side: bool = False,
-    until: int | None = None,
+    until: Until | None = None,
 ) -> Extracted:
     """Read everything the table holds into `staging`; `parents` are the rows of each parent table.
 
     Of a table that can be read from two sides the one with fewer parents is asked, or the other side if so wanted.
-    `until` (unix seconds) ends a list of activities behind the last that is as new, where the list is newest first.
+    `until` ends a list of activities behind the last that is as new, where the list is newest first.
 
     A parent that answers 404 has gone: its rows are not there. What an earlier run left in the staging is not asked
     again. Raises what the client raises, and `RowInvalid`.
@@ -169,7 +170,7 @@ def unit_name(call: Call) -> str:
     return hashlib.blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
-def _read_repeating(reader: Reader, units: list[Unit], until: int | None) -> Extracted:
+def _read_repeating(reader: Reader, units: list[Unit], until: Until | None) -> Extracted:
     """Read variants of which a later one may bring the same rows again: it ends with a page of known rows."""
     key = reader.table.key
     known: set[tuple] = set()
@@ -179,25 +180,29 @@ def _read_repeating(reader: Reader, units: list[Unit], until: int | None) -> Ext
     return Extracted(len(units))
 
 
-def _newest_first(reader: Reader, unit: Unit, key: tuple[str, ...], known: set[tuple], until: int | None) -> set[tuple]:
+def _newest_first(
+    reader: Reader, unit: Unit, key: tuple[str, ...], known: set[tuple], until: Until | None
+) -> set[tuple]:
     """Read one variant; answers the keys of its first rows."""
     chain = reader.staging.chain(unit_name(unit.call))
     restarted = False
     while True:
         recent = {tuple(one) for keys in chain.notes for one in keys}
-        order = Order()
+        unordered = f"unordered {chain.unit}"
+        order = Order(descending=unordered not in reader.staging.noted)
         try:
             if not chain.finished:
                 for page, rows in reader.pages(unit, chain):
                     keys = [tuple(row[name] for name in key) for row in rows]
                     over = bool(rows) and known.issuperset(keys)
-                    over = over or order.passed([row["timestamp"] for row in rows], until)
+                    over = over or order.passed([row["timestamp"] for row in rows], until and until.by_clock_of(page))
                     note = keys if len(recent) < _RECENT else None
-                    reader.staging.page(chain, rows, None if over else page.next, note=note)
+                    facts = None if order.descending else {unordered: True}
+                    reader.staging.page(chain, rows, None if over else page.next, note=note, noted=facts)
                     recent.update(keys if note else ())
                     if over:
                         break
-        except RequestRefused as error:
+        except (NotFound, RequestRefused) as error:
             if restarted or not cursor_refused(chain.resume, error):
                 raise
             chain, restarted = reader.staging.restart(chain), True
@@ -205,20 +210,33 @@ def _newest_first(reader: Reader, unit: Unit, key: tuple[str, ...], known: set[t
             return recent
 
 
+@dataclass(frozen=True)
+class Until:
+    """How far back a list is read, in unix seconds, and what time it is, both by our clock."""
+
+    until: int
+    now: datetime
+
+    def by_clock_of(self, page: Page) -> int:
+        """The same by the service's clock, where that is behind ours."""
+        behind = (self.now - page.date).total_seconds() if page.date else 0.0
+        return self.until - max(0, int(behind))
+
+
 class Order:
     """Whether a list has come newest first so far: only then does an old row prove that the rest is old."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, descending: bool = True) -> None:
         self._last: int | None = None
-        self._descending = True
+        self.descending = descending
 
     def passed(self, times: Sequence[int | None], until: int | None) -> bool:
         """Take in the times of a page; whether all that follows is older than `until`."""
         told = [time for time in times if time is not None]
         sequence = told if self._last is None else [self._last, *told]
-        self._descending = self._descending and all(later <= earlier for earlier, later in pairwise(sequence))
+        self.descending = self.descending and all(later <= earlier for earlier, later in pairwise(sequence))
         self._last = told[-1] if told else self._last
-        return until is not None and self._descending and bool(told) and max(told) < until
+        return until is not None and self.descending and bool(told) and max(told) < until
 
 
 def side(table: Table, parents: Mapping[str, pa.Table], *, other_side: bool) -> tuple[Endpoint, Parent | None]:

@@ -18,7 +18,7 @@ from cio_assets.assets.extract import Extracted, Reader, Unit, cursor_refused
 from cio_assets.catalog import Endpoint, Table
 from cio_assets.catalog.shape import RowInvalid, Shaper
 from cio_assets.catalog.windows import Window, windows
-from cio_assets.customerio import AnswerInvalid, AppClient, Call, Page, Paging, RequestRefused
+from cio_assets.customerio import AnswerInvalid, AppClient, Call, NotFound, Page, Paging, RequestRefused
 from cio_assets.warehouse import Staging
 
 _WORTH_CUTTING = 4
@@ -133,7 +133,7 @@ class _Reader:
                     chain = self._running.pop(done)
                     try:
                         page = done.result()
-                    except RequestRefused as error:
+                    except (NotFound, RequestRefused) as error:
                         self._begin_anew(chain, error)
                     else:
                         self._take(chain, page)
@@ -169,7 +169,7 @@ class _Reader:
         alive = [*self._running.values(), *self._waiting]
         self._staging.append(wanted, noted={_CHAINS: [one.place() for one in alive]})
 
-    def _begin_anew(self, chain: _Chain, error: RequestRefused) -> None:
+    def _begin_anew(self, chain: _Chain, error: NotFound | RequestRefused) -> None:
         """The chain's cursor is refused: ask anew for what it has not brought yet."""
         if chain.restarted or not cursor_refused(chain.resume, error):
             raise error

@@ -11,8 +11,9 @@ from cio_assets.assets.asked import FULL_TAG, SYNC_TAG
 from cio_assets.assets.checks import check_specs, checked
 from cio_assets.assets.freshness import freshness_of
 from cio_assets.assets.partitions import partitions_of
-from cio_assets.assets.read_rows import code_version, read_rows
+from cio_assets.assets.read_rows import read_rows
 from cio_assets.assets.reading import Wanted, plan_reading
+from cio_assets.assets.sources import code_version, sources_of
 from cio_assets.catalog import TABLES, Refresh, Table
 from cio_assets.io_managers import ViewOver, WarehouseLoad
 from cio_assets.settings import Settings
@@ -65,7 +66,8 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
     def read(context: dg.AssetExecutionContext, **parents: pa.Table) -> WarehouseLoad:
         api: AppApi = context.resources.customerio
         warehouse = context.resources.warehouse.warehouse
-        ledger = Ledger(warehouse)
+        sources = sources_of(api)
+        ledger = Ledger(warehouse, sources)
         ledger.check()
         if partitions is not None and not list(context.partition_keys):
             raise dg.Failure(
@@ -91,7 +93,7 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
             },
             output_name="result",
         )
-        return plan.load(rows.staged, rows.began, rows.extracted)
+        return plan.load(rows.staged, rows.began, rows.extracted, sources(table.name))
 
     def materialize(context: dg.AssetExecutionContext, **parents: pa.Table) -> Iterator[Any]:
         yield from checked(read(context, **parents), settings.warehouse_schema)

@@ -7,7 +7,7 @@ been as busy as the same time before it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,8 +46,9 @@ class Foreseen(Ledger):
         tables: Collection[str],
         now: datetime,
         window: tuple[datetime, datetime],
+        sources: Callable[[str], str] | None = None,
     ) -> None:
-        super().__init__(warehouse)
+        super().__init__(warehouse, sources)
         self._stored = warehouse
         self._looked = looked
         self._tables = tables

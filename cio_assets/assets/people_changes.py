@@ -8,17 +8,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
-from cio_assets.assets.extract import Order, Reader, Unit, cursor_refused, unit_name
+from cio_assets.assets.extract import Order, Reader, Unit, Until, cursor_refused, unit_name
 from cio_assets.catalog import TABLES
 from cio_assets.catalog.people import ATTRIBUTES, CHANGES, IDENTIFIERS, PEOPLE, SAME_PERSON
 from cio_assets.catalog.shape import Shaper
-from cio_assets.customerio import AppClient, Call, Page, Paging, RequestRefused, overlap
+from cio_assets.customerio import AppClient, Call, NotFound, Paging, RequestRefused, overlap
 from cio_assets.customerio.masking import values_in
 from cio_assets.warehouse import Chain, Staging
 from cio_assets.warehouse.stored_people import StoredPeople
@@ -70,19 +69,6 @@ class Touched:
         return ""
 
 
-@dataclass(frozen=True)
-class Until:
-    """How far back a list is read, in unix seconds, and what time it is, both by our clock."""
-
-    until: int
-    now: datetime
-
-    def by_clock_of(self, page: Page) -> int:
-        """The same by the service's clock, where that is behind ours."""
-        behind = (self.now - page.date).total_seconds() if page.date else 0.0
-        return self.until - max(0, int(behind))
-
-
 def changes(client: AppClient, staging: Staging, until: Until, enough: Callable[[Touched], bool]) -> Touched:
     """Read the lists of activities back to `until`, those that are not newest first to their end.
 
@@ -117,7 +103,7 @@ def _newest_first(
                 touched.take(note)
                 if over or enough(touched):
                     return
-        except RequestRefused as error:
+        except (NotFound, RequestRefused) as error:
             if restarted or not cursor_refused(chain.resume, error):
                 raise
             chain, restarted, order = reader.staging.restart(chain), True, Order()

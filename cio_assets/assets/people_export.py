@@ -110,7 +110,12 @@ def _done(client: AppClient, staging: Staging, of: _Export) -> int:
             raise ExportFailed(f"The export {number} failed in Customer.io: run it again, or set CIO_PEOPLE=auto.")
         if status == "done":
             total = export.get("total")
-            return total if type(total) is int else 0
+            if type(total) is not int or total < 1:  # 0 is told until it is done; nobody at all is told by the list
+                raise ExportFailed(
+                    f"The export {number} does not tell how many people it holds, so that a part could be taken for "
+                    "the whole: set CIO_PEOPLE=auto. The table is as it was."
+                )
+            return total
         if waited >= PATIENCE:
             raise ExportFailed(
                 f"The export {number} is still '{status}' after {waited / 60:.0f} minutes: run it again later, it goes "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +9,7 @@ from datetime import datetime
 from cio_assets.assets.api import AppApi, Observer, observed
 from cio_assets.assets.extract import Extracted
 from cio_assets.assets.reading import Plan, Wanted
-from cio_assets.catalog import Table
+from cio_assets.assets.sources import sources_of
 from cio_assets.customerio import CredentialsRefused
 from cio_assets.customerio.usage import UsageSnapshot
 from cio_assets.warehouse import Staged, Staging
@@ -31,7 +30,7 @@ class ReadRows:
 def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer) -> ReadRows:
     """Read; whoever loads the rows discards them, or keeps them for the next run. Raises what the client raises."""
     started, name = time.monotonic(), plan.table.name
-    inputs = f"{plan.fingerprint(api.workspace, code_version(plan.table))} {wanted.full_pass}"
+    inputs = f"{plan.fingerprint(sources_of(api)(name))} {wanted.full_pass}"
     slot = " ".join(wanted.partition_keys)
     with (
         api.client() as client,
@@ -46,10 +45,3 @@ def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer) -> Re
         usage = client.usage.snapshot()
         staged = staging.finish()
     return ReadRows(staged, staging.began, extracted, usage, time.monotonic() - started, staging.resumed_pages)
-
-
-def code_version(table: Table) -> str:
-    """Changes when what is asked or stored changes."""
-    said = repr([value for name, value in vars(table).items() if name not in ("clean", "description", "docs")])
-    said += repr(sorted(table.clean))
-    return hashlib.sha256(said.encode()).hexdigest()[:12]

@@ -12,7 +12,7 @@ import pyarrow as pa
 from cio_assets.assets import asked, people
 from cio_assets.assets.api import AppApi
 from cio_assets.assets.asked import Asked, Circumstances, Deliveries
-from cio_assets.assets.extract import Extracted, extract
+from cio_assets.assets.extract import Extracted, Until, extract
 from cio_assets.assets.extract_series import SeriesUnit, extract_series, series_units
 from cio_assets.assets.extract_window import extract_drafts, extract_window
 from cio_assets.assets.partitions import spans
@@ -58,15 +58,16 @@ class Plan:
     replace: Replace | None = None
     units: Sequence[SeriesUnit] = field(default_factory=list)
 
-    def fingerprint(self, workspace: str, code_version: str) -> str:
+    def fingerprint(self, source: str) -> str:
         """Names what is asked: an earlier run that died is gone on with if it asked the same."""
-        said = (workspace, code_version, self.asked.until, *self.said)
+        said = (source, self.asked.until, *self.said)
         return asked.fingerprint(*said, parents=self.asked.parents)
 
-    def load(self, staged: Staged, read_at: datetime, extracted: Extracted) -> WarehouseLoad:
+    def load(self, staged: Staged, read_at: datetime, extracted: Extracted, source: str) -> WarehouseLoad:
         """What is to be loaded."""
         scope = extracted.scope or self.asked.scope
-        return WarehouseLoad(self.table, staged, read_at, self.replace, scope, self.reading(extracted))
+        reading = replace(self.reading(extracted), source=source)
+        return WarehouseLoad(self.table, staged, read_at, self.replace, scope, reading)
 
 
 def plan_reading(
@@ -75,7 +76,7 @@ def plan_reading(
     """Decide what to ask for a table of which `stored` rows are there; `parents` are the rows of its parent tables."""
     c = Circumstances(api.now(), timedelta(days=api.settings.full_every_days), wanted.full)
     if table.refresh is Refresh.WINDOW:
-        return _deliveries(table, wanted, c)
+        return _deliveries(table, wanted, api.now, c)
     if table.series:
         return _series(table, wanted, api, ledger, parents, c)
     if table.name in people.TABLES:
@@ -85,9 +86,10 @@ def plan_reading(
     else:
         asks = asked.changed_parents(table, parents, ledger.units(table.name) if _has_marker(table) else {}, c)
     other_side = api.settings.relationships == "people"
+    until = None if asks.until is None else Until(asks.until, c.now)
 
     def read(client: AppClient, staging: Staging) -> Extracted:
-        return extract(table, client, staging, asks.parents, other_side=other_side, until=asks.until)
+        return extract(table, client, staging, asks.parents, other_side=other_side, until=until)
 
     def reading(extracted: Extracted) -> Reading:
         gone = _gone(extracted)
@@ -110,25 +112,28 @@ def _has_marker(table: Table) -> bool:
     return table.parent is not None and bool(table.parent.marker)
 
 
-def _deliveries(table: Table, wanted: Wanted, c: Circumstances) -> Plan:
+def _deliveries(table: Table, wanted: Wanted, now: Callable[[], datetime], c: Circumstances) -> Plan:
     if wanted.window is None:
         raise ValueError(f"{table.name} is read by windows")
     start, end = wanted.window
     up_to_now = end > c.now
-    columns = ("id", *DRAFTS_OF)
+    columns = ("id", "created", *DRAFTS_OF)
+    drafts_since = max(start, (c.now - DRAFTS).replace(hour=0, minute=0, second=0, microsecond=0))
     drafts: list[dict[str, Any]] = []
 
     def read(client: AppClient, staging: Staging) -> Extracted:
         extracted = extract_window(table, client, staging, start, end)
         if up_to_now:
-            found = extract_drafts(table, client, staging, max(start, c.now - DRAFTS), end, columns)
+            found = extract_drafts(table, client, staging, drafts_since, end, columns)
             drafts[:] = [dict(zip(columns, values, strict=True)) for values in found]
         return extracted
 
     def reading(_: Extracted) -> Reading:
-        schema = pa.schema([("id", pa.string()), *((name, pa.int64()) for name in DRAFTS_OF)])
+        schema = pa.schema([("id", pa.string()), *((name, pa.int64()) for name in columns[1:])])
         rows = pa.Table.from_pylist(drafts, schema) if up_to_now else None
-        return Reading(RECENT if up_to_now else FULL, since=start, drafts=rows)
+        return Reading(
+            RECENT if up_to_now else FULL, since=start, ended_at=now(), drafts=rows, drafts_since=drafts_since
+        )
 
     horizon = c.now - timedelta(seconds=WIDEST)
     return Plan(table, Asked({}), read, reading, (start, end, up_to_now), Replace(start, end, horizon))
@@ -151,21 +156,25 @@ def _series(
         ledger.last(DELIVERIES).get(RECENT),
         ledger.touched(columns) if set(columns) <= set(TOUCHED_BY) else {},
     )
+    known = ledger.units(table.name, {period if isinstance(period, str) else period.period for period in periods})
     every = list(series_units(table, parents[table.parent.table], periods))
-    due, spared = asked.due_series(every, _months, ledger.units(table.name), deliveries, c)
+    due, spared = asked.due_series(every, _months, known, deliveries, c)
 
     def read(client: AppClient, staging: Staging) -> Extracted:
         return extract_series(table, client, staging, due, api.now)
 
     def reading(extracted: Extracted) -> Reading:
-        gone = {asked.unit_key(values) for values in extracted.gone}
-        read_units = (unit for unit in due if asked.unit_key(unit.parent) not in gone)
-        return Reading(
-            FULL, units={asked.series_key(unit, month): "" for unit in read_units for month in _months(unit)}
-        )
+        gone = _gone(extracted)
+        keys = {name: asked.unit_key(unit.parent) in gone for unit in due for name in _names(unit)}
+        there = {name: "" for name, is_gone in keys.items() if not is_gone}
+        return Reading(FULL, units=there, forgotten=[name for name, is_gone in keys.items() if is_gone])
 
     # What an earlier run has read of others than are due now is right all the same: it is loaded with the rest.
     return Plan(table, Asked({}, spared=spared), read, reading, (), None, due)
+
+
+def _names(unit: SeriesUnit) -> list[str]:
+    return [asked.series_key(unit, month) for month in _months(unit)]
 
 
 def _months(unit: SeriesUnit) -> list[str]:

@@ -185,7 +185,7 @@ def compare_deliveries(warehouse: Warehouse, start: date, now: datetime) -> dict
             {
                 "since": since,
                 "settled": int(SETTLED.total_seconds()),
-                "recent_since": recent.since if recent else None,
+                "recent_since": recent.alone_since if recent else None,
                 "recent_read_at": recent.read_at if recent else None,
             },
         ).fetchall()

@@ -170,5 +170,6 @@ class Exchange:
         else:
             error = ServiceUnavailable
             reason = f" ({received.reason})" if received.reason else ""
-            text = f"{request.shown} failed in {times}; the last one: {retry.reason(tried.outcome)}{reason}"
+            last = f"{retry.reason(tried.outcome)}{reason}"
+            text = f"{request.shown} failed in {times}; the last one: {last}. Run it again later."
         return error(text, method=request.method, path=request.path, status=received.status, attempts=tried.attempt)

@@ -8,17 +8,20 @@ late). Written in the transaction of the load.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import duckdb
 import pyarrow as pa
 
-from cio_assets.warehouse.database import ATTACHED, Warehouse, WarehouseError, quoted
+from cio_assets.warehouse.database import ATTACHED, Warehouse, WarehouseError, literal, quoted
 
 FULL, CHANGED, RECENT = "full", "changed", "recent"
 """Modes of a reading: all of a table, what changed of it, deliveries up to now."""
+
+NEVER_BELIEVED = timedelta(days=90)
+"""Age at which what is known of a unit is forgotten, whatever CIO_FULL_EVERY_DAYS says."""
 
 TOUCHED_BY = ("campaign_id", "broadcast_id", "newsletter_id", "action_id")
 DRAFTS_OF = (*TOUCHED_BY, "parent_action_id")
@@ -27,11 +30,19 @@ _VERSION_1: Mapping[str, Mapping[str, str]] = {
     "readings": {
         "table_name": "VARCHAR",
         "mode": "VARCHAR",
+        "source": "VARCHAR",
         "read_at": "TIMESTAMPTZ",
         "since": "TIMESTAMPTZ",
+        "alone_since": "TIMESTAMPTZ",
     },
-    "units": {"table_name": "VARCHAR", "unit": "VARCHAR", "marker": "VARCHAR", "read_at": "TIMESTAMPTZ"},
-    "drafts": {"id": "VARCHAR"},
+    "units": {
+        "table_name": "VARCHAR",
+        "unit": "VARCHAR",
+        "source": "VARCHAR",
+        "marker": "VARCHAR",
+        "read_at": "TIMESTAMPTZ",
+    },
+    "drafts": {"id": "VARCHAR", "created": "TIMESTAMPTZ"},
     "touched": {**dict.fromkeys(TOUCHED_BY, "BIGINT"), "touched_at": "TIMESTAMPTZ"},
 }
 
@@ -48,23 +59,34 @@ class Known:
 class Reading:
     """What a load notes of how its rows were read.
 
-    `mode` as above; `since` is the earliest creation that a reading of deliveries covers; `units` were read now, with
-    their markers.
+    `mode` as above; `source` names the workspace and the version that read; `since` is the earliest creation that a
+    reading of deliveries covers, `ended_at` when its last page was read; `units` were read now, with their markers.
     """
 
     mode: str = FULL
+    source: str = ""
     since: datetime | None = None
+    ended_at: datetime | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    kept: Collection[str] | None = None
+    """Where all units of the table are told: those that stand as they were; the rest is forgotten."""
+    forgotten: Collection[str] = ()
+    """Units that are to be read again whatever was known of them."""
     drafts: pa.Table | None = None
-    """The drafts of late: columns `id` and `DRAFTS_OF`."""
+    """The drafts created since `drafts_since`: columns `id`, `created` (unix seconds) and `DRAFTS_OF`."""
+    drafts_since: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Last:
-    """The last reading of a mode: when it began and, of deliveries, from which creation on."""
+    """The last reading of a mode: when it began and, of deliveries, from which creation on all were read by then.
+
+    `alone_since` is from which creation on they were read in this very reading.
+    """
 
     read_at: datetime
     since: datetime | None
+    alone_since: datetime | None = None
 
 
 def _to_version_1(warehouse: Warehouse, con: duckdb.DuckDBPyConnection) -> None:
@@ -111,46 +133,83 @@ def write(
     warehouse: Warehouse, con: duckdb.DuckDBPyConnection, table: str, reading: Reading, read_at: datetime
 ) -> None:
     """Note a reading, inside the transaction of its load."""
-    readings, units = _table(warehouse, "readings"), _table(warehouse, "units")
-    # A reading that begins where the one before had come to covers what that covered as well.
-    before = f"SELECT since FROM {readings} WHERE table_name = ? AND mode = ? AND since < ? AND read_at >= ?"
-    wider = con.execute(before, [table, reading.mode, reading.since, reading.since]).fetchall()
-    since = wider[0][0] if wider else reading.since
-    con.execute(f"DELETE FROM {readings} WHERE table_name = ? AND mode = ?", [table, reading.mode])
-    con.execute(f"INSERT INTO {readings} VALUES (?, ?, ?, ?)", [table, reading.mode, read_at, since])
-    if reading.units:
-        arrow = pa.table({"unit": list(reading.units), "marker": list(reading.units.values())})
-        con.register("_units_read", arrow)
-        con.execute(f"DELETE FROM {units} WHERE table_name = ? AND unit IN (SELECT unit FROM _units_read)", [table])
-        con.execute(f"INSERT INTO {units} SELECT ?, unit, marker, ?::TIMESTAMPTZ FROM _units_read", [table, read_at])
-        con.unregister("_units_read")
+    _write_reading(warehouse, con, table, reading, read_at)
+    units = _table(warehouse, "units")
+    con.execute(f"DELETE FROM {units} WHERE table_name = ? AND read_at < ?", [table, read_at - NEVER_BELIEVED])
+    if reading.kept is not None:
+        _register(con, "_units", unit=reading.kept)
+        con.execute(f"DELETE FROM {units} WHERE table_name = ? AND unit NOT IN (SELECT unit FROM _units)", [table])
+    _register(con, "_units", unit=[*reading.units, *reading.forgotten])
+    con.execute(f"DELETE FROM {units} WHERE table_name = ? AND unit IN (SELECT unit FROM _units)", [table])
+    _register(con, "_units", unit=list(reading.units), marker=list(reading.units.values()))
+    con.execute(
+        f"INSERT INTO {units} SELECT ?, unit, ?, marker, ?::TIMESTAMPTZ FROM _units", [table, reading.source, read_at]
+    )
+    con.unregister("_units")
+
+
+def _register(con: duckdb.DuckDBPyConnection, name: str, **columns: Collection[str]) -> None:
+    con.register(name, pa.table({column: pa.array(list(values), pa.string()) for column, values in columns.items()}))
+
+
+def _write_reading(
+    warehouse: Warehouse, con: duckdb.DuckDBPyConnection, table: str, reading: Reading, read_at: datetime
+) -> None:
+    readings, same = _table(warehouse, "readings"), [table, reading.mode]
+    found = con.execute(
+        f"""SELECT since, read_at >= ?, read_at > ? AND read_at <= now() FROM {readings}
+            WHERE table_name = ? AND mode = ? AND source = ?""",
+        [reading.since, read_at, *same, reading.source],
+    ).fetchall()
+    since = reading.since
+    if found:
+        before, meets, is_later = found[0]
+        if is_later:  # a run that took long, or went on with an old one, comes behind one that began after it
+            return
+        # One that begins where the one before had come to covers what that covered as well.
+        since = before if since and before and before < since and meets else since
+    con.execute(f"DELETE FROM {readings} WHERE table_name = ? AND mode = ?", same)
+    con.execute(
+        f"INSERT INTO {readings} VALUES (?, ?, ?, ?, ?, ?)", [*same, reading.source, read_at, since, reading.since]
+    )
 
 
 def touch(warehouse: Warehouse, con: duckdb.DuckDBPyConnection, changed: str, at: datetime) -> None:
-    """Note whose deliveries have changed: the rows of the relation `changed`, with the columns `TOUCHED_BY`."""
-    table, names = _table(warehouse, "touched"), ", ".join(TOUCHED_BY)
+    """Note whose deliveries have changed: the rows of the relation `changed`, with the columns `TOUCHED_BY`.
+
+    `at` is when the last of them was read: whatever was read of theirs before may not know of it.
+    """
+    table = _table(warehouse, "touched")
     same = " AND ".join(f"t.{name} IS NOT DISTINCT FROM c.{name}" for name in TOUCHED_BY)
-    con.execute(f"DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {changed} AS c WHERE {same})")
-    con.execute(f"INSERT INTO {table} SELECT DISTINCT {names}, ?::TIMESTAMPTZ FROM {changed}", [at])
-
-
-def add_new_drafts(warehouse: Warehouse, con: duckdb.DuckDBPyConnection, drafts: pa.Table, moved: str) -> None:
-    """Add the drafts that were not there at the last reading to the relation `moved`; remember those there are now."""
-    table = _table(warehouse, "drafts")
-    con.register("_drafts", drafts)
+    mine = ", ".join(f"c.{name}" for name in TOUCHED_BY)
     con.execute(
-        f"INSERT INTO {moved} BY NAME SELECT {', '.join(DRAFTS_OF)} FROM _drafts AS d ANTI JOIN {table} USING (id)"
+        f"""CREATE OR REPLACE TEMP TABLE touched_now AS
+            SELECT {mine}, greatest(?::TIMESTAMPTZ, max(t.touched_at)) AS touched_at
+            FROM {changed} AS c LEFT JOIN {table} AS t ON {same} GROUP BY {mine}""",
+        [at],
     )
-    con.execute(f"DELETE FROM {table}")
-    con.execute(f"INSERT INTO {table} SELECT DISTINCT id FROM _drafts")
+    con.execute(f"DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM touched_now AS c WHERE {same})")
+    con.execute(f"INSERT INTO {table} SELECT * FROM touched_now")
+
+
+def add_new_drafts(
+    warehouse: Warehouse, con: duckdb.DuckDBPyConnection, drafts: pa.Table, since: datetime, moved: str
+) -> None:
+    """Add the drafts that were not there at the last look to the relation `moved`; remember those there are now."""
+    table, names = _table(warehouse, "drafts"), ", ".join(DRAFTS_OF)
+    con.register("_drafts", drafts)
+    con.execute(f"INSERT INTO {moved} BY NAME SELECT {names} FROM _drafts ANTI JOIN {table} USING (id)")
+    con.execute(f"DELETE FROM {table} WHERE created >= ? OR created < ?", [since, since - NEVER_BELIEVED])
+    con.execute(f"INSERT INTO {table} SELECT DISTINCT id, to_timestamp(created) FROM _drafts")
     con.unregister("_drafts")
 
 
 class Ledger:
-    """Reads what was noted."""
+    """Reads what was noted; of readings and units what `sources`, given a table, names as theirs, else all."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: Warehouse, sources: Callable[[str], str] | None = None) -> None:
         self._warehouse = warehouse
+        self._sources = sources
 
     def check(self) -> None:
         """Raise `WarehouseError` where a load would: the warehouse cannot be attached, or is of a newer version.
@@ -167,13 +226,21 @@ class Ledger:
 
     def last(self, table: str) -> dict[str, Last]:
         """The last reading of a table by mode."""
-        rows = self._rows(table, "SELECT mode, read_at, since FROM {} WHERE table_name = ?", "readings", [table])
-        return {mode: Last(read_at, since) for mode, read_at, since in rows}
+        sql = "SELECT mode, read_at, since, alone_since FROM {} WHERE table_name = ?"
+        return {mode: Last(*rest) for mode, *rest in self._of_source(table, sql, "readings")}
 
-    def units(self, table: str) -> dict[str, Known]:
-        """The units of a table that were read."""
-        rows = self._rows(table, "SELECT unit, marker, read_at FROM {} WHERE table_name = ?", "units", [table])
-        return {unit: Known(marker, read_at) for unit, marker, read_at in rows}
+    def units(self, table: str, periods: Collection[str] = ()) -> dict[str, Known]:
+        """The units of a table that were read; of metrics those of some periods."""
+        sql = "SELECT unit, marker, read_at FROM {} WHERE table_name = ?"
+        if periods:
+            sql += f" AND split_part(unit, ' ', 2) IN ({', '.join(map(literal, sorted(periods)))})"
+        return {unit: Known(marker, read_at) for unit, marker, read_at in self._of_source(table, sql, "units")}
+
+    def _of_source(self, table: str, sql: str, of: str) -> list[tuple]:
+        """What was noted by the source that is asked for, if one is."""
+        source = self._sources(table) if self._sources else None
+        by_source = "" if source is None else f" AND source = {literal(source)}"
+        return self._rows(table, sql + by_source, of, [table])
 
     def touched(self, columns: Iterable[str]) -> dict[tuple[int, ...], datetime]:
         """When deliveries were last found changed, by the values of these columns."""

@@ -252,19 +252,20 @@ def _note_changed(warehouse: Warehouse, con: duckdb.DuckDBPyConnection, target: 
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE moved AS
             SELECT {_of("s")} FROM {STAGE}.staged AS s LEFT JOIN {target} AS t ON s.id = t.id
-            WHERE t.id IS NULL OR s.metrics::VARCHAR IS DISTINCT FROM t.metrics::VARCHAR
+            WHERE t.id IS NULL OR (s.metrics::VARCHAR IS DISTINCT FROM t.metrics::VARCHAR AND {_OLDER})
             UNION SELECT {_of("t")} FROM {target} AS t
             WHERE {_IN_WINDOW} AND {_OLDER} AND NOT EXISTS (SELECT 1 FROM {STAGE}.staged AS s WHERE s.id = t.id)""",
-        _window_of(how),
+        [how.synced_at, *_window_of(how)],
     )
-    if how.reading and how.reading.drafts is not None:
-        ledger.add_new_drafts(warehouse, con, how.reading.drafts, "moved")
+    reading = how.reading or Reading()
+    if reading.drafts is not None and reading.drafts_since is not None:
+        ledger.add_new_drafts(warehouse, con, reading.drafts, reading.drafts_since, "moved")
     # Of a variant its parent action may count too.
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE changed AS SELECT {names} FROM moved
             UNION SELECT {of_parent} FROM moved WHERE parent_action_id IS NOT NULL"""
     )
-    ledger.touch(warehouse, con, "changed", how.synced_at)
+    ledger.touch(warehouse, con, "changed", reading.ended_at or how.synced_at)
 
 
 def _of(alias: str) -> str:

@@ -104,8 +104,7 @@ class Staging:
     def __init__(
         self, directory: Path, name: str, inputs: str | None = None, *, slot: str = "", began: datetime | None = None
     ) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _sweep(directory)
+        self._directory = directory
         self._lock = threading.Lock()
         self._held = ExitStack()
         self.began = began or datetime.now(UTC)
@@ -119,18 +118,21 @@ class Staging:
         self._synced = time.monotonic()
         self.resumed_pages = 0
         """Pages that an earlier run had read."""
-        folder = self._of_its_own(directory, name, slot) if inputs is not None else None
-        self.durable = folder is not None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix=f"{name}-", dir=directory))
+        with self._kept():
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _sweep(directory)
+            folder = self._of_its_own(directory, name, slot) if inputs is not None else None
+            self.durable = folder is not None
+            self.folder = folder or Path(tempfile.mkdtemp(prefix=f"{name}-", dir=directory))
         begin = {"format": journal.FORMAT, "inputs": hashlib.sha256((inputs or "").encode()).hexdigest()}
         found = journal.read(self.folder, begin, self._recent, self._restore) if self.durable else None
-        if found:
-            self.began = min(self.began, found.began)
-        else:
-            _empty(self.folder)
+        self.began = min(self.began, found.began) if found else self.began
         try:
-            self._rows = _private(self.folder / "rows.ndjson", found.offset if found else None)
-            self._journal = journal.Writer(self.folder, begin | {"began": self.began.isoformat()}, found)
+            with self._kept():
+                if not found:
+                    _empty(self.folder)
+                self._rows = _private(self.folder / "rows.ndjson", found.offset if found else None)
+                self._journal = journal.Writer(self.folder, begin | {"began": self.began.isoformat()}, found)
         except BaseException:
             self._held.close()
             raise
@@ -219,12 +221,13 @@ class Staging:
 
     def finish(self) -> Staged:
         """Close the files; the folder now belongs to whoever loads it."""
-        self._rows.close()
-        self._journal.close()
         spans = self.folder / "spans.ndjson"
-        spans.unlink(missing_ok=True)
-        with _private(spans) as file:
-            file.writelines(map(_line, self._spans))
+        with self._kept():
+            self._rows.close()
+            self._journal.close()
+            spans.unlink(missing_ok=True)
+            with _private(spans) as file:
+                file.writelines(map(_line, self._spans))
         return Staged(
             self.folder,
             self._row_count,
@@ -272,7 +275,7 @@ class Staging:
             yield
         except OSError as error:
             raise WarehouseError(
-                f"What was read could not be kept in {self.folder.parent} ({error.strerror}): make room there, or give "
+                f"What was read could not be kept in {self._directory} ({error.strerror}): make room there, or give "
                 "another DAGSTER_HOME. What was read before is there, and the next run goes on behind it."
             ) from None
 
@@ -309,8 +312,10 @@ class Staging:
     def _of_its_own(self, directory: Path, name: str, slot: str) -> Path | None:
         folder = directory / f"{name}-{hashlib.sha256(slot.encode()).hexdigest()[:16]}{RESUMABLE}"
         try:
-            self._held.enter_context(turn_if_free(directory / (folder.name + LOCK)))
-        except BlockingIOError:  # another run reads the same at the same time
+            lock = directory / (folder.name + LOCK)
+            self._held.enter_context(turn_if_free(lock))
+            os.utime(lock)  # in use: not to be swept
+        except (BlockingIOError, FileNotFoundError):  # another run reads the same, or sweeps, at the same time
             return None
         folder.mkdir(exist_ok=True, mode=0o700)
         return folder
@@ -352,5 +357,7 @@ def _sweep(directory: Path) -> None:
                     path.unlink()
             if path.is_dir():
                 newest = max((file.stat().st_mtime for file in path.glob("*")), default=path.stat().st_mtime)
-                if newest < time.time() - _STALE_SECONDS:
+                # Nobody goes on with what is older; a run under way writes more often.
+                stale = LONGEST_PAUSE.total_seconds() if path.name.endswith(RESUMABLE) else _STALE_SECONDS
+                if newest < time.time() - stale:
                     shutil.rmtree(path, ignore_errors=True)

@@ -63,14 +63,14 @@ class Reader:
     def read(self, table: str, *, full: bool = False) -> dict[str, Any]:
         """Materialize; answers the metadata, with the requests that were sent."""
         api, plan = self.plan(table, full=full)
-        inputs = plan.fingerprint(api.workspace, "1")
+        inputs = plan.fingerprint("here")
         with (
             api.client(max_attempts=2) as client,
             Staging(self.settings.staging_dir, table, inputs, began=self.now) as staging,
         ):
             extracted = plan.read(client, staging)
             staged = staging.finish()
-        wanted = plan.load(staged, staging.began, extracted)
+        wanted = plan.load(staged, staging.began, extracted, "here")
         load(self.warehouse, wanted.table, staged, wanted.read_at, scope=wanted.scope, reading=wanted.reading)
         staged.discard()
         return {**extracted.metadata, "requests": client.usage.snapshot().requests}

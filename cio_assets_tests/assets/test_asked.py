@@ -55,6 +55,7 @@ def test_parents_whose_marker_stands_are_carried_over() -> None:
     assert (asked_ids(first), first.scope, first.spared) == ([1, 2], None, 0)
     again = changed_parents(ACTIONS, campaigns(ONE, TWO), after(first, ago(days=1)), USUAL)
     assert (asked_ids(again), again.spared, again.reading.units) == ([], 2, {})
+    assert again.reading.kept == ["[1]", "[2]"]
     assert again.scope is not None
     assert (again.scope.inside, again.scope.keys.to_pylist()) == (False, [{"campaign_id": 1}, {"campaign_id": 2}])
 
@@ -168,6 +169,8 @@ def test_a_long_list_is_read_until_it_is_known() -> None:
     assert activities({FULL: Last(ago(hours=1), None)}, circumstances=replace(USUAL, full=True)).until is None
     hourly = activities({FULL: Last(ago(hours=5), None), CHANGED: Last(ago(hours=1), None)})
     assert (hourly.reading.mode, hourly.until) == (CHANGED, int(ago(hours=2).timestamp()))
+    ahead = activities({FULL: Last(ago(days=1), None), RECENT: Last(ago(hours=-3), None)})
+    assert (ahead.reading.mode, ahead.until) == (RECENT, int(ago(days=3).timestamp())), "a clock that was ahead"
     daily = activities({FULL: Last(ago(days=5), None), RECENT: Last(ago(hours=21), None), CHANGED: Last(NOW, None)})
     assert (daily.reading.mode, daily.until) == (RECENT, int(ago(days=3, hours=21).timestamp()))
 

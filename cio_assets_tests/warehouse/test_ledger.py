@@ -44,7 +44,7 @@ def test_readings_and_units(warehouse: Warehouse) -> None:
     book = Ledger(warehouse)
     read(warehouse, "segments", [{"id": 1}], MONDAY, Reading(FULL, units={"[1]": "a", "[2]": "b"}))
     read(warehouse, "segments", [{"id": 1}], TUESDAY, Reading(CHANGED, since=MONDAY, units={"[2]": "c"}))
-    assert book.last("segments") == {FULL: Last(MONDAY, None), CHANGED: Last(TUESDAY, MONDAY)}
+    assert book.last("segments") == {FULL: Last(MONDAY, None), CHANGED: Last(TUESDAY, MONDAY, MONDAY)}
     assert book.units("segments") == {"[1]": Known("a", MONDAY), "[2]": Known("c", TUESDAY)}
     assert book.last("campaigns") == {}
 
@@ -57,11 +57,41 @@ def test_readings_that_meet_cover_what_both_cover(warehouse: Warehouse) -> None:
         return book.last("segments")[RECENT]
 
     long_ago = MONDAY - timedelta(days=30)
-    assert recent(MONDAY, long_ago) == Last(MONDAY, long_ago)
-    assert recent(TUESDAY, MONDAY - timedelta(hours=6)) == Last(TUESDAY, long_ago)
-    assert recent(WEDNESDAY, TUESDAY) == Last(WEDNESDAY, long_ago)
+    assert recent(MONDAY, long_ago) == Last(MONDAY, long_ago, long_ago)
+    earlier = MONDAY - timedelta(hours=6)
+    assert recent(TUESDAY, earlier) == Last(TUESDAY, long_ago, earlier)
+    assert recent(WEDNESDAY, TUESDAY) == Last(WEDNESDAY, long_ago, TUESDAY)
     gap = WEDNESDAY + timedelta(days=2)
-    assert recent(gap + timedelta(days=1), gap) == Last(gap + timedelta(days=1), gap), "nobody saw the day between"
+    later = gap + timedelta(days=1)
+    assert recent(later, gap) == Last(later, gap, gap), "nobody saw the day between"
+    assert recent(TUESDAY, long_ago) == Last(later, gap, gap), "one that took long comes behind"
+
+
+def test_what_another_source_has_read_is_not_known(warehouse: Warehouse) -> None:
+    read(warehouse, "segments", [{"id": 1}], MONDAY, Reading(FULL, source="a", units={"[1]": "x"}))
+    mine, other = Ledger(warehouse, lambda _: "a"), Ledger(warehouse, lambda _: "b")
+    assert (mine.last("segments").keys(), mine.units("segments").keys()) == ({FULL}, {"[1]"})
+    assert (other.last("segments"), other.units("segments")) == ({}, {})
+    read(warehouse, "segments", [{"id": 1}], TUESDAY, Reading(FULL, source="b", units={"[2]": "x"}))
+    assert mine.last("segments") == {}
+    assert other.last("segments").keys() == {FULL}
+
+
+def test_units_that_are_not_told_any_more_are_forgotten(warehouse: Warehouse) -> None:
+    book = Ledger(warehouse)
+    read(warehouse, "segments", [], MONDAY, Reading(FULL, units={"[1]": "a", "[2]": "b", "[3]": "c"}))
+    read(warehouse, "segments", [], TUESDAY, Reading(FULL, units={"[1]": "a"}, kept=["[2]"]))
+    assert book.units("segments") == {"[1]": Known("a", TUESDAY), "[2]": Known("b", MONDAY)}
+    read(warehouse, "segments", [], WEDNESDAY, Reading(FULL, forgotten=["[2]"]))
+    assert book.units("segments") == {"[1]": Known("a", TUESDAY)}
+    read(warehouse, "segments", [], WEDNESDAY + timedelta(days=100), Reading(FULL))
+    assert book.units("segments") == {}
+
+
+def test_units_of_some_periods(warehouse: Warehouse) -> None:
+    units = {"[1] hours 2026-01": "", "[1] days 2026-01": "", "[1,2] days": ""}
+    read(warehouse, "campaign_metrics", [], MONDAY, Reading(FULL, units=units))
+    assert Ledger(warehouse).units("campaign_metrics", {"days"}).keys() == {"[1] days 2026-01", "[1,2] days"}
 
 
 def test_a_dropped_table_was_never_read(duck: Warehouse) -> None:
@@ -134,6 +164,7 @@ def live(warehouse: Warehouse) -> list[tuple]:
 
 
 DAY = datetime(2026, 2, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 WINDOW = Replace(DAY, DAY + timedelta(days=1), DAY - timedelta(days=180))
 
 
@@ -147,19 +178,40 @@ def test_whose_deliveries_have_changed_is_noted(warehouse: Warehouse) -> None:
     book = Ledger(warehouse)
 
     def again(at: datetime, *rows: dict[str, Any], drafts: pa.Table | None = None) -> dict[tuple, datetime]:
-        read(warehouse, "messages", rows, at, Reading(RECENT, since=DAY, drafts=drafts), replace=WINDOW)
+        reading = Reading(RECENT, since=DAY, ended_at=at + HOUR, drafts=drafts, drafts_since=DAY)
+        read(warehouse, "messages", rows, at, reading, replace=WINDOW)
         return book.touched(["campaign_id", "action_id"])
 
-    assert again(MONDAY, *rows) == dict.fromkeys([(1, 11), (1, 12), (2, 21), (3, 31)], MONDAY)
+    assert again(MONDAY, *rows) == dict.fromkeys([(1, 11), (1, 12), (2, 21), (3, 31)], MONDAY + HOUR)
     opened = delivery("a", 1, 11, metrics={"sent": 1, "opened": 2})
     variant = delivery("e", 4, 41, parent_action_id=40)
     touched = again(TUESDAY, opened, rows[1], rows[2], variant)  # d is no longer there
-    assert touched == {(1, 11): TUESDAY, (1, 12): MONDAY, (2, 21): MONDAY, (3, 31): TUESDAY} | dict.fromkeys(
-        [(4, 41), (4, 40)], TUESDAY
+    assert touched == {
+        (1, 11): TUESDAY + HOUR,
+        (1, 12): MONDAY + HOUR,
+        (2, 21): MONDAY + HOUR,
+        (3, 31): TUESDAY + HOUR,
+        (4, 41): TUESDAY + HOUR,
+        (4, 40): TUESDAY + HOUR,
+    }
+    assert book.touched(["campaign_id"]) == {
+        (1,): TUESDAY + HOUR,
+        (2,): MONDAY + HOUR,
+        (3,): TUESDAY + HOUR,
+        (4,): TUESDAY + HOUR,
+    }
+    draft = pa.table(
+        {
+            "id": ["x"],
+            "created": [int(DAY.timestamp())],
+            **{name: pa.array([None], pa.int64()) for name in ledger.DRAFTS_OF},
+        }
     )
-    assert book.touched(["campaign_id"]) == {(1,): TUESDAY, (2,): MONDAY, (3,): TUESDAY, (4,): TUESDAY}
-    draft = pa.table({"id": ["x"], **{name: pa.array([None], pa.int64()) for name in ledger.DRAFTS_OF}})
-    draft = draft.set_column(1, "campaign_id", pa.array([2], pa.int64()))
-    assert again(WEDNESDAY, opened, rows[1], rows[2], variant, drafts=draft)[2, None] == WEDNESDAY
+    draft = draft.set_column(2, "campaign_id", pa.array([2], pa.int64()))
+    assert again(WEDNESDAY, opened, rows[1], rows[2], variant, drafts=draft)[2, None] == WEDNESDAY + HOUR
     later = WEDNESDAY + timedelta(days=1)
-    assert again(later, opened, rows[1], rows[2], variant, drafts=draft)[2, None] == WEDNESDAY, "a draft is new once"
+    assert again(later, opened, rows[1], rows[2], variant, drafts=draft)[2, None] == WEDNESDAY + HOUR, (
+        "a draft is new once"
+    )
+    before = book.touched(["campaign_id", "action_id"])
+    assert again(MONDAY, *rows) == before, "what was read earlier and loaded later changes nothing"

@@ -37,8 +37,8 @@ class Touched:
     """Id and email of those whom no `cio_id` names."""
     others: set[str] = field(default_factory=set)
     """Texts that name, among other things, the people who were merged into others."""
-    silent: set[tuple[str | None, ...]] = field(default_factory=set)
-    """Identifiers of people who were merged with somebody whom their activity does not name."""
+    merged: dict[tuple[str | None, ...], set[str]] = field(default_factory=dict)
+    """By the identifiers of people who were merged with somebody: the texts, one of which should name that one."""
     nameless: int = 0
     """Activities of people who came or went that name nobody."""
     pages: int = 0
@@ -56,7 +56,8 @@ class Touched:
                 self.moved += moved and not before
             self.strangers.update((one, email) for one, email in note["strangers"])
             self.others.update(note["others"])
-            self.silent.update(tuple(one) for one in note["silent"])
+            for who, others in note["merged"]:
+                self.merged.setdefault(tuple(who), set()).update(others)
             self.nameless += note["nameless"]
 
     @property
@@ -64,9 +65,17 @@ class Touched:
         """Why it cannot be told who came or went; empty where it can."""
         if self.nameless:
             return "activities of people who came or went do not name them"
-        if any(self.others.isdisjoint(who) for who in self.silent):
-            return "activities do not name who was merged"
         return ""
+
+    def merged_with_nobody(self, named: Mapping[str, set[str]]) -> bool:
+        """Whether somebody was merged with one whom nothing names: then it cannot be told who is no longer there."""
+        found = []
+        for who, others in self.merged.items():
+            mine = {who[0], *(cio_id for text in who if text for cio_id in named.get(text, ()))} - {None}
+            known = {cio_id for text in others for cio_id in named.get(text, ())} | (others & self.people.keys())
+            found.append((mine, known - mine))
+        # Of two activities of one merge the other may tell.
+        return any(not known and not any(mine & told for _, told in found) for mine, known in found)
 
 
 def changes(client: AppClient, staging: Staging, until: Until, enough: Callable[[Touched], bool]) -> Touched:
@@ -112,7 +121,7 @@ def _newest_first(
 def noted(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What is remembered of a page of activities (rows of the table `activities`). Pure."""
     people: dict[str, bool] = {}
-    note: dict[str, list[Any]] = {"times": [], "strangers": [], "others": [], "silent": []}
+    note: dict[str, list[Any]] = {"times": [], "strangers": [], "others": [], "merged": []}
     nameless = 0
     for row in rows:
         note["times"].append(row["timestamp"])
@@ -121,7 +130,8 @@ def noted(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             continue
         cio_id = (row["cio_id"] or "").removeprefix("cio_") or None
         who = (cio_id, row["customer_id"] or None, row["email"] or None)
-        others = set(values_in(row["data"])) - set(who) if kind == "profile_merge" else set()
+        texts = set(values_in(row["data"])) if kind == "profile_merge" else set()
+        others = (texts | {text.removeprefix("cio_") for text in texts}) - set(who)
         note["others"] += others
         if cio_id:
             people[cio_id] = people.get(cio_id, False) or _moves(kind, row["data"])
@@ -129,8 +139,8 @@ def noted(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             note["strangers"].append(who[1:])
         elif kind in _COMES_OR_GOES and not others:
             nameless += 1
-        if kind == "profile_merge" and any(who) and not others:
-            note["silent"].append(who)
+        if kind == "profile_merge" and any(who):
+            note["merged"].append((who, sorted(others)))
     return {**note, "people": list(people.items()), "nameless": nameless}
 
 
@@ -164,9 +174,12 @@ class Settled:
 def settle(touched: Touched, stored: StoredPeople) -> Settled:
     """Find out in the warehouse whom the activities mean."""
     named = stored.named({*touched.others, *filter(None, (text for who in touched.strangers for text in who))})
+    merged = {*touched.others, *filter(None, (text for who in touched.merged for text in who))}
     asked = {cio_id for cio_id, moved in touched.people.items() if moved}
     asked.update(*named.values())
     ids, why = set(), touched.why_unclear
+    if merged and touched.merged_with_nobody(stored.named(merged, deleted=True)):
+        why = why or "activities do not name who was merged"
     for one, email in touched.strangers:
         if one and one not in named:
             ids.add(one)

@@ -249,13 +249,23 @@ def _runs(
         )
     for stretch in plan.later:
         context.log.info(f"Caught up by a later tick: {stretch}.")
-    for stretch in plan.left:
-        context.log.warning(
-            f"Left alone, since catching up failed or was cancelled: {stretch}. Materialize these partitions of the "
-            f"job {job} by hand to try again."
-        )
+    _tell_left(context, name or job, job, [f"{stretch}" for stretch in plan.left])
     trailing = _range(key(plan.trailing.first), key(plan.trailing.last))
     yield dg.RunRequest(_run_key(context, name or job), tags={**tags, QUEUE: job} | trailing)
+
+
+def _tell_left(context: dg.ScheduleEvaluationContext, name: str, job: str, left: list[str]) -> None:
+    """Log what is left alone, once: what was told stands in Dagster's own storage for such notes."""
+    notes, place = context.instance.daemon_cursor_storage, f"customerio/left/{name}"
+    told = set((notes.get_cursor_values({place}).get(place) or "").split(",")) - {""}
+    for stretch in left:
+        if stretch not in told:
+            context.log.warning(
+                f"Left alone, since catching up failed or was cancelled: {stretch}. Materialize these partitions of "
+                f"the job {job} by hand to try again."
+            )
+    if told != set(left):
+        notes.set_cursor_values({place: ",".join(left)})
 
 
 def _range(first: str, last: str) -> dict[str, str]:

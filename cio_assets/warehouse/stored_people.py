@@ -62,15 +62,16 @@ class StoredPeople:
                     JOIN wanted ON wanted.text = p.cio_id"""
             ).to_arrow_table()
 
-    def named(self, texts: Iterable[str]) -> dict[str, set[str]]:
-        """Whom each text names: the `cio_id` of the live people who have it as an identifier."""
+    def named(self, texts: Iterable[str], *, deleted: bool = False) -> dict[str, set[str]]:
+        """Whom each text names: the `cio_id` of the live people (or of all there ever were) with that identifier."""
+        people = f"{self._warehouse.qualified(PEOPLE)} AS p" if deleted else self._people
         with self._of(texts) as con:
             found: list[tuple[str, str]] = []
             if self._warehouse.columns(con, PEOPLE):
                 found = con.execute(
-                    f"""SELECT text, p.cio_id FROM {self._people} JOIN wanted ON text = p.cio_id
-                        UNION SELECT text, p.cio_id FROM {self._people} JOIN wanted ON text = p.id
-                        UNION SELECT text, p.cio_id FROM {self._people} JOIN wanted ON lower(text) = lower(p.email)"""
+                    f"""SELECT text, p.cio_id FROM {people} JOIN wanted ON text = p.cio_id
+                        UNION SELECT text, p.cio_id FROM {people} JOIN wanted ON text = p.id
+                        UNION SELECT text, p.cio_id FROM {people} JOIN wanted ON lower(text) = lower(p.email)"""
                 ).fetchall()
         named: dict[str, set[str]] = {}
         for text, cio_id in found:

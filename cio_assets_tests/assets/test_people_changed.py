@@ -280,3 +280,23 @@ def test_one_percent_of_100_000_people(home: Path, tmp_path: Path) -> None:
             assert differences(table, live(rows), box.truth(table)) == []
             assert {row["cio_id"] for row in rows if row["_deleted_at"]} == gone
         assert box.stats()["violations"] == []
+
+
+@pytest.mark.parametrize(
+    "data", [{"reason": "manual"}, {"primary": {"cio_id": "a0030", "id": "u_a0030", "email": "a0030@example.com"}}]
+)
+def test_a_merge_whose_words_name_nobody_else_is_not_understood(service: Workspace, reader: Reader, data: Any) -> None:
+    service.act("profile_merge", "a0030", reader.now, data)
+    del service.people["a0031"]
+    people, _ = reader.both()
+    assert people["people_mode"] == "full"
+    assert not wrong(service, reader)
+
+
+def test_a_merge_may_write_a_cio_id_as_paths_do(service: Workspace, reader: Reader) -> None:
+    service.act("profile_merge", "a0031", reader.now, {"into": {"value": "cio_a0030"}})
+    service.person("a0030", nickname="both")
+    del service.people["a0031"]
+    people, _ = reader.both()
+    assert people["people_mode"] == "changed"
+    assert not wrong(service, reader)

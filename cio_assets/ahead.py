@@ -27,8 +27,6 @@ class ReadAhead:
         self._wanted = wanted
         self._observer = observer
         self._thread = threading.Thread(target=self._read, name="read-ahead", daemon=True)
-        self.requests = self.retries = 0
-        """What it has cost."""
 
     def start(self) -> None:
         """Begin."""
@@ -46,6 +44,4 @@ class ReadAhead:
             ledger.check()
             table = TABLES[ACTIVITIES]
             plan = plan_reading(table, self._wanted, self._api, ledger, {}, warehouse.count(table.name))
-            rows = read_rows(plan, self._wanted, self._api, self._observer)
-            self.requests, self.retries = rows.usage.requests, rows.usage.retries
-            rows.staged.keep()
+            read_rows(plan, self._wanted, self._api, self._observer, ahead=True).staged.keep()

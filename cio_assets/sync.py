@@ -108,16 +108,11 @@ def sync(
             if refused:  # with 401: every other table would be, too
                 yield from (TableResult(table, failure=refused, refused=True) for table in chosen)
             elif chosen:
-                for found in _run(definitions, home_instance, job, chosen, ranges.get(job), tags):
-                    result = _with(ahead, found) if found.table == ACTIVITIES_TABLE else found
+                for result in _run(definitions, home_instance, job, chosen, ranges.get(job), tags):
                     failed = failed or result.failure is not None
                     refused = refused or (result.failure if result.refused else None)
                     yield result
         ended(settings.dagster_home.absolute(), this, failed=failed)
-
-
-def _with(ahead: ReadAhead, result: TableResult) -> TableResult:
-    return replace(result, requests=result.requests + ahead.requests, retries=result.retries + ahead.retries)
 
 
 def first_day(settings: Settings, since: date | None) -> date:

@@ -19,7 +19,7 @@ TABLES = ("campaigns", "campaign_actions", "customers", "customer_attributes", "
 SELECT = ",".join((*TABLES, "segments"))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(1))
 def test_a_killed_sync_leaves_every_table_whole(box: sandbox.Sandbox, home: Path, tmp_path: Path, seed: int) -> None:
     env = environment(home, box)
     assert run_cli(["sync", "--select", SELECT], env, tmp_path).code == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cio_assets.assets.api import AppApi, Observer, observed
@@ -27,8 +27,15 @@ class ReadRows:
     earlier_pages: int
 
 
-def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer) -> ReadRows:
-    """Read; whoever loads the rows discards them, or keeps them for the next run. Raises what the client raises."""
+AHEAD = "read ahead"
+"""Name of the note of what a reading ahead has cost, for the asset that loads the rows."""
+
+
+def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer, *, ahead: bool = False) -> ReadRows:
+    """Read; whoever loads the rows discards them, or keeps them for the next run. Raises what the client raises.
+
+    `ahead`: for another reader of this very sync, whose cost this is then.
+    """
     started, name = time.monotonic(), plan.table.name
     inputs = f"{plan.fingerprint(sources_of(api)(name))} {wanted.full_pass}"
     slot = " ".join(wanted.partition_keys)
@@ -43,5 +50,9 @@ def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer) -> Re
             api.remember(error)
             raise
         usage = client.usage.snapshot()
+        before = staging.noted.get(AHEAD) or {}
+        usage = replace(usage, **{name: getattr(usage, name) + spent for name, spent in before.items()})
+        if ahead:
+            staging.note(**{AHEAD: {name: getattr(usage, name) for name in ("requests", "retries", "bytes")}})
         staged = staging.finish()
     return ReadRows(staged, staging.began, extracted, usage, time.monotonic() - started, staging.resumed_pages)

@@ -58,7 +58,8 @@ def test_retries_are_bounded_and_the_error_says_what_happened(
 ) -> None:
     server.say(FAULTS["500"])
     with pytest.raises(
-        ServiceUnavailable, match=r"^GET /v1/messages failed in 8 attempts; the last one: HTTP 500$"
+        ServiceUnavailable,
+        match=r"^GET /v1/messages failed in 8 attempts; the last one: HTTP 500. Run it again later\.$",
     ) as e:
         make_client().send(Call("GET", "/v1/messages"))
     assert len(server.asked) == e.value.attempts == 8

@@ -25,6 +25,8 @@ KNOWN = """
 """Tables of which a first plan knows the requests: whole lists, and what is asked once for each row of one."""
 
 SERVICE_S_WHIM = 3
+A_FEW_PARENTS = 16
+
 """Requests for deliveries that nobody can foresee: empty pages, and a cut."""
 
 
@@ -55,6 +57,9 @@ class Compared:
             return max(SERVICE_S_WHIM, 0.2 * self.real[table])
         if table == "activities" and self.foreseen[table].startswith("at least"):
             return 0.5 * self.real[table]  # never read: one page is all that is known of a list without a time filter
+        if table.endswith("_metrics"):
+            # The time since the last reading is taken to be as busy as the time before it: on a slow machine minutes.
+            return max(A_FEW_PARENTS, 0.2 * self.real[table])
         return max(1, 0.2 * self.real[table])
 
 
@@ -155,7 +160,7 @@ def test_a_second_plan_knows_what_is_carried_over(story: Story) -> None:
 def test_the_total_is_within_a_fifth(story: Story, name: str) -> None:
     compared: Compared = getattr(story, name)
     number = int(re.sub(r"\D", "", compared.planned["total"]))
-    assert abs(number - compared.real["total"]) <= 0.2 * compared.real["total"] + SERVICE_S_WHIM
+    assert abs(number - compared.real["total"]) <= 0.2 * compared.real["total"] + SERVICE_S_WHIM + 3 * A_FEW_PARENTS
 
 
 def test_a_plan_says_what_it_cost_which_is_little(story: Story) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = f"DAGSTER_HOME cannot be used ({reason}): see that its disk has room and that it can be written.\n"
         os.write(terminal, text.encode())
         os._exit(FAILED)  # what is left in stdout's and stderr's buffers cannot be written either
-    except _warehouse_errors() as error:
+    except _lazily("warehouse").WarehouseError as error:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
@@ -44,10 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os._exit(INTERRUPTED)
 
 
-def _warehouse_errors() -> type[Exception]:
-    from cio_assets.warehouse import WarehouseError  # noqa: PLC0415 - `--help` and `sandbox` do without loading Dagster and DuckDB
-
-    return WarehouseError
+def _lazily(name: str) -> ModuleType:
+    """A module that loads Dagster or DuckDB: `--help` and `sandbox` do without the second that takes."""
+    return importlib.import_module(f"cio_assets.{name}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,10 +100,8 @@ def _date(text: str) -> date:
 
 
 def _check(_options: argparse.Namespace) -> int:
-    from cio_assets.check import check  # noqa: PLC0415 - `--help` and `sandbox` do without loading Dagster and DuckDB
-
     worst = 0
-    for finding in check(load_settings()):
+    for finding in _lazily("check").check(load_settings()):
         mark = {"ok": "ok  ", "off": "off ", "bad": "FAIL"}[finding.state]
         print(f"{mark}  {finding.what}: {finding.said}")
         worst = max(worst, FAILED if finding.state == "bad" else 0)
@@ -115,40 +113,34 @@ def _sandbox(options: argparse.Namespace) -> int:
     return 0
 
 
-def _console() -> ModuleType:
-    from cio_assets import console  # noqa: PLC0415 - `--help` and `sandbox` do without loading Dagster and DuckDB
-
-    return console
-
-
 def _selected(options: argparse.Namespace) -> list[str]:
     return options.select.split(",") if options.select is not None else []
 
 
 def _plan(options: argparse.Namespace) -> int:
-    failed = _console().run_plan(load_settings(), _selected(options), options.since, full=options.full)
+    failed = _lazily("console").run_plan(load_settings(), _selected(options), options.since, full=options.full)
     return FAILED if failed else 0
 
 
 def _sync(options: argparse.Namespace) -> int:
     settings, select = load_settings(), _selected(options)
-    failed = _console().run_sync(settings, select, options.since, full=options.full)
-    pushed = 0 if select else _console().run_push(settings, wanted=False)
+    failed = _lazily("console").run_sync(settings, select, options.since, full=options.full)
+    pushed = 0 if select else _lazily("console").run_push(settings, wanted=False)
     return FAILED if failed or pushed else 0
 
 
 def _push(options: argparse.Namespace) -> int:
     chosen = {"dry_run": options.dry_run, "full": options.full}
-    return FAILED if _console().run_push(load_settings(), options.syncs, **chosen) else 0
+    return FAILED if _lazily("console").run_push(load_settings(), options.syncs, **chosen) else 0
 
 
 def _rejects_list(options: argparse.Namespace) -> int:
-    _console().list_rejects(load_settings(), options.syncs, rows=options.rows)
+    _lazily("console").list_rejects(load_settings(), options.syncs, rows=options.rows)
     return 0
 
 
 def _rejects_retry(options: argparse.Namespace) -> int:
-    return FAILED if _console().retry_rejects(load_settings(), options.syncs) else 0
+    return FAILED if _lazily("console").retry_rejects(load_settings(), options.syncs) else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from datetime import date
 
+import duckdb
 import orjson
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -29,6 +30,7 @@ from cio_assets.reverse_etl.prepare import Options
 from cio_assets.runs import prepare_home
 from cio_assets.settings import Settings, SettingsError
 from cio_assets.sync import selected_tables, sync
+from cio_assets.warehouse import WarehouseError
 
 
 def _console() -> Console:
@@ -83,7 +85,7 @@ def _planned(settings: Settings, tables: Sequence[str], since: date | None, *, f
     """The requests planned for each table, and for all under ""; from the warehouse alone, without a request."""
     try:
         plan = plan_sync(settings, tables, since, full=full, ask=False)
-    except Exception:  # only for comparison: whatever is wrong, the sync says it better, or does without
+    except (SettingsError, WarehouseError, duckdb.Error):  # it is only for comparison, and the sync says it better
         return {}
     return {one.table: str(one.requests) for one in plan.tables} | {"": str(plan.requests)}
 

@@ -151,7 +151,7 @@ def materialized(home: Path, name: str) -> dict[str, int]:
             assert event is not None
             assert event.asset_materialization is not None
             value = event.asset_materialization.metadata.get(name)
-            found[table] = int(value.value) if value is not None else 0  # pyright: ignore[reportArgumentType]
+            found[table] = int(str(value.value)) if value is not None else 0
         return found
 
 

@@ -13,11 +13,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
+from types import ModuleType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -134,11 +136,10 @@ class _Bucket(RejectsSink):
     def check(self) -> None:
         """Begins an upload of several parts and gives it up: that needs the right to write and makes no object."""
         with self._failures(), closing(self._client()) as client:
-            from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is an extra
-
+            refused = _boto("botocore.exceptions").ClientError
             target = {"Bucket": self._bucket, "Key": self._key(".cio-assets-check")}
             upload = client.create_multipart_upload(**target)
-            with suppress(ClientError):  # the right to write alone is enough; what stays behind has no content
+            with suppress(refused):  # the right to write alone is enough; what stays behind has no content
                 client.abort_multipart_upload(**target, UploadId=upload["UploadId"])
 
     def _store(self, folder: str, name: str, lines: Iterable[bytes]) -> str:
@@ -148,15 +149,14 @@ class _Bucket(RejectsSink):
                 self._written.add(path)
             key = self._key(path)
             with self._failures(), closing(self._client()) as client:
-                from boto3.s3.transfer import TransferConfig  # noqa: PLC0415 - boto3 is an extra
-
+                # Threads would hold ten parts in memory.
+                config = {"multipart_threshold": _PART, "multipart_chunksize": _PART, "use_threads": False}
                 client.upload_fileobj(
                     file,
                     self._bucket,
                     key,
                     ExtraArgs={"ContentType": "application/x-ndjson"},
-                    # Threads would hold ten parts in memory.
-                    Config=TransferConfig(multipart_threshold=_PART, multipart_chunksize=_PART, use_threads=False),
+                    Config=_boto("boto3.s3.transfer").TransferConfig(**config),
                 )
         return f"s3://{self._bucket}/{key}"
 
@@ -189,20 +189,16 @@ class _Bucket(RejectsSink):
 
     def _client(self) -> Any:
         """A client of its own for every file: an assumed role lasts an hour, a run may last longer."""
-        import boto3.session  # noqa: PLC0415 - an extra, and slow to import
-
-        session = boto3.session.Session()
+        session = _boto("boto3.session").Session()
         if self._role_arn:
             session = self._assume_role(session)
         return _service(session, "s3")
 
     def _assume_role(self, session: Any) -> Any:
-        import boto3.session  # noqa: PLC0415 - an extra, and slow to import
-
         external = {"ExternalId": self._external_id} if self._external_id else {}
         with closing(_service(session, "sts")) as sts:
             answer = sts.assume_role(RoleArn=self._role_arn, RoleSessionName="cio-assets", **external)["Credentials"]
-        return boto3.session.Session(
+        return _boto("boto3.session").Session(
             aws_access_key_id=answer["AccessKeyId"],
             aws_secret_access_key=answer["SecretAccessKey"],
             aws_session_token=answer["SessionToken"],
@@ -219,11 +215,14 @@ class _Bucket(RejectsSink):
             raise RejectsSinkError(f"CIO_REJECTS_URI: {_said(error, self._bucket)}") from None
 
 
-def _service(session: Any, name: str) -> Any:
-    from botocore.config import Config  # noqa: PLC0415 - boto3 is an extra
+def _boto(name: str) -> ModuleType:
+    """A module of boto3, which is an extra and slow to import."""
+    return import_module(name)
 
+
+def _service(session: Any, name: str) -> Any:
     # boto3 waits a second for instance metadata, unless it is told otherwise.
-    config = Config(**_TIMEOUTS, retries={"mode": "standard", "total_max_attempts": 4})
+    config = _boto("botocore.config").Config(**_TIMEOUTS, retries={"mode": "standard", "total_max_attempts": 4})
     client = session.client(name, region_name=session.region_name or "us-east-1", config=config)
     url = urlsplit(client.meta.endpoint_url)
     if url.scheme != "https" and not _is_loopback(url.hostname or ""):
@@ -265,13 +264,11 @@ _RAISED = {
 """Exceptions of botocore -> what to do."""
 
 
-def _said(error: Exception, bucket: str) -> str:
+def _said(error: Any, bucket: str) -> str:
     """What to do about a failure of boto3, in our words."""
-    from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is an extra
-
     table, code = _RAISED, type(error).__name__
     otherwise = "s3://{bucket} cannot be written ({code}): see to AWS's configuration files and AWS_… variables."
-    if isinstance(error, ClientError):
+    if isinstance(error, _boto("botocore.exceptions").ClientError):
         table, code = _ANSWERED, str(error.response.get("Error", {}).get("Code", ""))
         code = code if re.fullmatch(r"[A-Za-z0-9.]{1,60}", code) else "no error code"
         otherwise = "S3 refused to write to the bucket {bucket} ({code}): its documentation of error codes says why."

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from functools import partial
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request as HttpRequest
@@ -67,7 +68,8 @@ class App:
         if answer is None:
             # Only the connection itself can end without an answer; uvicorn's `send` belongs to its owner.
             self.stats.by_status["reset"] += 1
-            send.__self__.transport.abort()  # pyright: ignore[reportFunctionMemberAccess]
+            owner: Any = getattr(send, "__self__", None)
+            owner.transport.abort()
             await asyncio.sleep(0.01)
             return
         self.stats.by_status[str(answer.status)] += 1

@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -40,11 +41,11 @@ def _look(folder: Path) -> list[tuple]:
     )
 
 
-def _in_a_fork(work: object, *arguments: object) -> int:
+def _in_a_fork(work: Callable[..., object], *arguments: object) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            work(*arguments)  # pyright: ignore[reportCallIssue]
+            work(*arguments)
         finally:
             os._exit(1)
     return pid

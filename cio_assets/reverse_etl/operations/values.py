@@ -49,34 +49,41 @@ _TEXT = "{text}"
 """Stands for the computed text in the conditions of a dear value."""
 
 
-def value_of(column: Column) -> Value:  # noqa: PLR0911  # one return for each family of types
+def value_of(column: Column) -> Value:
     """The value of an attribute."""
     c, family = column.sql, column.family
     present = f"{c} IS NOT NULL"
     if family == "VARCHAR":
-        return Value(f"to_json({c})", size=f"strlen({c})", present=present)
-    if family == "BOOLEAN" or family in INTEGERS:
-        return Value(f"{c}::VARCHAR", present=present)
-    if family in BIG_INTEGERS:
+        value = Value(f"to_json({c})", size=f"strlen({c})", present=present)
+    elif family == "BOOLEAN" or family in INTEGERS:
+        value = Value(f"{c}::VARCHAR", present=present)
+    elif family in BIG_INTEGERS:
         # TRY: TRY_CAST of a BIGNUM raises (DuckDB 1.5).
-        return Value(f"{c}::VARCHAR", wrong=f"{present} AND TRY({c}::BIGINT) IS NULL", present=present)
-    if family == "DECIMAL":
-        return Value(_decimal(column), present=present)
-    if family in FLOATS:
-        return Value(f"{c}::VARCHAR", wrong=f"NOT isfinite({c})", present=present)
-    if family in INSTANTS:
-        seconds = f"{micros_of_instant(column)} // 1000000"
-        before_1970 = f"({micros_of_instant(column)} % 1000000 < 0)::BIGINT"
-        text = f"({seconds} - {before_1970})::VARCHAR"
-        return Value(text, wrong=f"{present} AND {micros_of_instant(column)} IS NULL", present=present)
-    if family in TIMES or family in {"UUID", "ENUM"}:
+        value = Value(f"{c}::VARCHAR", wrong=f"{present} AND TRY({c}::BIGINT) IS NULL", present=present)
+    elif family == "DECIMAL":
+        value = Value(_decimal(column), present=present)
+    elif family in FLOATS:
+        value = Value(f"{c}::VARCHAR", wrong=f"NOT isfinite({c})", present=present)
+    elif family in INSTANTS:
+        value = _instant(column, present)
+    elif family in TIMES or family in {"UUID", "ENUM"}:
         size = f"strlen({c}::VARCHAR)" if family == "ENUM" else None
-        return Value(f"to_json({c}::VARCHAR)", size=size, present=present)
-    if family == "JSON":
-        return _json(c)
-    if family == "NESTED":
-        return _nested(column)
-    return Value("NULL::VARCHAR", wrong=present, present="FALSE")
+        value = Value(f"to_json({c}::VARCHAR)", size=size, present=present)
+    elif family == "JSON":
+        value = _json(c)
+    elif family == "NESTED":
+        value = _nested(column)
+    else:
+        value = Value("NULL::VARCHAR", wrong=present, present="FALSE")
+    return value
+
+
+def _instant(column: Column, present: str) -> Value:
+    micros = micros_of_instant(column)
+    before_1970 = f"({micros} % 1000000 < 0)::BIGINT"
+    return Value(
+        f"({micros} // 1000000 - {before_1970})::VARCHAR", wrong=f"{present} AND {micros} IS NULL", present=present
+    )
 
 
 def micros_of_instant(column: Column) -> str:

@@ -1,47 +1,105 @@
-"""Reads activities while a sync reads everything else: a list without parents or a time filter is one chain of pages.
+"""Reads tables of a sync beside the run that loads them, so that there is always something to ask.
 
-Only requests and staging: the asset finds the rows staged, as those of an earlier run, and loads them.
+A run reads, loads and notes one table after the other, and while it loads and notes nobody would ask. Meanwhile other
+tables are read here, those whose parents are loaded: only requests and staging. Their assets find the rows staged, as
+those of an earlier run, and load them.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 
 from cio_assets.assets.api import AppApi, Observer
+from cio_assets.assets.factory import parent_columns
 from cio_assets.assets.read_rows import read_rows
-from cio_assets.assets.reading import Wanted, plan_reading
+from cio_assets.assets.reading import DELIVERIES, Wanted, plan_reading
 from cio_assets.assets.sources import sources_of
-from cio_assets.catalog import TABLES
+from cio_assets.catalog import TABLES, Table
+from cio_assets.customerio import CustomerioError
 from cio_assets.io_managers import make_warehouse
 from cio_assets.warehouse.ledger import Ledger
 
-ACTIVITIES = "activities"
+READERS = 2
+"""Threads: activities are one long chain of pages, which the others shall not wait for."""
 
 
 class ReadAhead:
-    """Reads in a thread that does not outlive the process: what it has read by then is staged."""
+    """Reads `wanted`, the first that it can first, as soon as the run has loaded a table: so the key is known to work.
 
-    def __init__(self, api: AppApi, wanted: Wanted, observer: Observer) -> None:
+    Its threads do not outlive the process: what they have read by then is staged.
+    """
+
+    def __init__(self, api: AppApi, wanted: Mapping[str, Wanted], observer: Observer | None) -> None:
         self._api = api
         self._wanted = wanted
-        self._observer = observer
-        self._thread = threading.Thread(target=self._read, name="read-ahead", daemon=True)
+        self._observer = observer or (lambda *_: None)
+        self._todo = [name for name in wanted if not TABLES[name].view]
+        self._reading: set[str] = set()
+        self._loaded: set[str] = set()
+        self._met: dict[str, CustomerioError] = {}
+        self._moved = threading.Condition()
+        api.before_reading, api.after_loading = self._take, self._note_loaded
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
+    def close(self) -> None:
+        """Begin no other table."""
+        with self._moved:
+            self._todo.clear()
+            self._moved.notify_all()
 
-    def wait(self) -> None:
-        """Wait for its end. What went wrong is met again, and told, by the asset itself."""
-        if self._thread.ident:
-            self._thread.join()
+    def _take(self, table: str) -> None:
+        """Leave a table to its asset: at once, or when it is read. Raises what its reading met."""
+        with self._moved:
+            if table in self._todo:
+                self._todo.remove(table)
+            self._moved.wait_for(lambda: table not in self._reading)
+            met = self._met.pop(table, None)
+        if met:
+            raise met
 
-    def _read(self) -> None:
-        warehouse = make_warehouse(self._api.settings)
-        with suppress(Exception):  # whatever it is, the asset meets it again, and tells it in its own way
+    def _note_loaded(self, table: str) -> None:
+        with self._moved:
+            if not self._loaded:
+                for number in range(READERS):
+                    threading.Thread(target=self._work, name=f"read-ahead-{number}", daemon=True).start()
+            self._loaded.add(table)
+            self._moved.notify_all()
+
+    def _work(self) -> None:
+        while (table := self._next()) is not None:
+            with suppress(Exception):  # whatever it is, the asset meets it again, and tells it in its own way
+                self._read(TABLES[table])
+            with self._moved:
+                self._reading.remove(table)
+                self._moved.notify_all()
+
+    def _next(self) -> str | None:
+        """A table that can be read now; waits for one, None when there will be no other."""
+        with self._moved:
+            while self._todo:
+                table = next((name for name in self._todo if self._needs(TABLES[name]) <= self._loaded), None)
+                if table is not None:
+                    self._todo.remove(table)
+                    self._reading.add(table)
+                    return table
+                self._moved.wait()
+            return None
+
+    def _needs(self, table: Table) -> set[str]:
+        """What this very sync has to load before: parents, and of metrics the deliveries that tell whose moved."""
+        needed = {parent.table for parent in table.parents} | ({DELIVERIES} if table.series else set())
+        return needed & self._wanted.keys()
+
+    def _read(self, table: Table) -> None:
+        warehouse, wanted = make_warehouse(self._api.settings), self._wanted[table.name]
+        with warehouse.attached():
             ledger = Ledger(warehouse, sources_of(self._api))
             ledger.check()
-            table = TABLES[ACTIVITIES]
-            plan = plan_reading(table, self._wanted, self._api, ledger, {}, warehouse.count(table.name))
-            read_rows(plan, self._wanted, self._api, self._observer, ahead=True).staged.keep()
+            parents = {parent.table: warehouse.read(parent.table, parent_columns(parent)) for parent in table.parents}
+            stored = warehouse.count(table.name) if table.variants_repeat else 0
+            plan = plan_reading(table, wanted, self._api, ledger, parents, stored)
+        try:
+            read_rows(plan, wanted, self._api, self._observer, ahead=True).staged.keep()
+        except CustomerioError as error:  # not to be waited for twice
+            self._met[table.name] = error

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from cio_assets.assets.api import AppApi, Observer, utc_now
+from cio_assets.assets.api import AppApi, utc_now
 from cio_assets.assets.factory import build_asset
 from cio_assets.assets.push import build_push_asset
 from cio_assets.automation.checks import build_checks
@@ -29,7 +29,7 @@ from cio_assets.settings import Settings
 def build_definitions(
     settings: Settings,
     now: Callable[[], datetime] = utc_now,
-    observer: Observer | None = None,
+    api: AppApi | None = None,
     *,
     sensor_seconds: int = INTERVAL_SECONDS,
     notify: Callable[[str], None] | None = None,
@@ -37,9 +37,9 @@ def build_definitions(
 ) -> dg.Definitions:
     """The definitions for these settings; needs no credentials, they are asked for when an asset is materialized.
 
-    `sensor_seconds` between two looks at a sync's source; `notify` is told what a failed sync or push
-    says (mail, Slack …). Without `asking_checks` there are no checks that cost requests: a run of selected assets
-    brings every check of them.
+    `api` is what the assets ask, by default made from the settings and `now`. `sensor_seconds` between two looks at a
+    sync's source; `notify` is told what a failed sync or push says (mail, Slack …). Without `asking_checks` there are
+    no checks that cost requests: a run of selected assets brings every check of them.
     """
     share_arenas()
     syncs = load_syncs(settings.syncs_file)
@@ -55,7 +55,7 @@ def build_definitions(
         jobs=list(build_jobs(syncs, workspace_tags(settings), asking_checks=asking_checks)),
         schedules=build_schedules(settings, now),
         resources={
-            "customerio": AppApi(settings, now, observer),
+            "customerio": api or AppApi(settings, now),
             "warehouse": WarehouseIOManager(warehouse),
             "customerio_track": track_io_manager(settings, warehouse, now),
         },

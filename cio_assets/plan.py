@@ -7,12 +7,10 @@ and paging are theirs to know; here they are only put together and counted.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
-
-import dagster as dg
 
 from cio_assets.assets import costs, people
 from cio_assets.assets.api import AppApi
@@ -22,15 +20,12 @@ from cio_assets.assets.extract import side
 from cio_assets.assets.foreseen import DELIVERIES, Foreseen
 from cio_assets.assets.foreseen_people import people_requests
 from cio_assets.assets.look import Looked, Wish, look
-from cio_assets.assets.partitions import daily, partitions_of
 from cio_assets.assets.reading import DRAFTS, Wanted, plan_reading
 from cio_assets.assets.sources import sources_of
-from cio_assets.automation.jobs import DELIVERIES as DELIVERIES_JOB
-from cio_assets.automation.jobs import job_of
 from cio_assets.catalog import TABLES, Endpoint, Refresh, Table
 from cio_assets.catalog.windows import windows
 from cio_assets.settings import Settings
-from cio_assets.sync import JOBS, first_day, partition_ranges
+from cio_assets.sync import first_day, in_order, partition_ranges, span, wanted
 from cio_assets.warehouse import Warehouse
 from cio_assets.warehouse.opened import opened
 
@@ -70,9 +65,9 @@ def plan_sync(
     if ask:
         settings.require_app_api_key()
     ranges = partition_ranges(settings, first_day(settings, since))
-    wanted = {name: _wanted(TABLES[name], settings, ranges, full=full) for name in tables}
+    asked = {name: wanted(name, settings, ranges, "plan" if full else "") for name in tables}
     api = AppApi(settings)
-    span = _span(settings, ranges)
+    days = span(settings, ranges)
     sources = sources_of(api) if settings.app_api_key else None
     with tempfile.TemporaryDirectory(prefix="cio-plan-") as name:
         folder = Path(name)
@@ -86,11 +81,11 @@ def plan_sync(
         )
         if ask:
             with opened(warehouse, _PATIENCE) as stored:
-                wish = _wish(Foreseen(stored, looked, tables, api.now(), span, sources), tables)
+                wish = _wish(Foreseen(stored, looked, tables, api.now(), days, sources), tables)
             looked = look(api, wish, folder)
         with opened(warehouse, _PATIENCE if ask else 0) as stored:
-            planner = _Planner(api, Foreseen(stored, looked, tables, api.now(), span, sources), tables)
-            plans = {one.name: planner.plan(one, wanted[one.name]) for one in _in_order(tables)}
+            planner = _Planner(api, Foreseen(stored, looked, tables, api.now(), days, sources), tables)
+            plans = {name: planner.plan(TABLES[name], asked[name]) for name in in_order(tables)}
     return SyncPlan([plans[name] for name in tables], looked.requests)
 
 
@@ -109,32 +104,6 @@ def _wish(known: Foreseen, tables: Sequence[str]) -> Wish:
 def _is_short(table: Table) -> bool:
     """Whether it is a list of what somebody made by hand, read in a request or two."""
     return not table.parents and table.endpoint is not None and table.endpoint.method == "GET"
-
-
-def _in_order(tables: Iterable[str]) -> list[Table]:
-    """As a sync reads them: job by job, parents first."""
-
-    def depth(table: Table) -> int:
-        return max((1 + depth(TABLES[parent.table]) for parent in table.parents), default=0)
-
-    return sorted((TABLES[name] for name in tables), key=lambda table: (JOBS.index(job_of(table)), depth(table)))
-
-
-def _wanted(table: Table, settings: Settings, ranges: Mapping[str, tuple[str, str]], *, full: bool) -> Wanted:
-    partitions = partitions_of(table, settings.start_date)
-    if partitions is None or table.view:
-        return Wanted(full_pass="plan" if full else "")
-    if table.refresh is Refresh.WINDOW:
-        return Wanted(window=_span(settings, ranges), full_pass="plan" if full else "")
-    keys = partitions.get_partition_keys_in_range(dg.PartitionKeyRange(*ranges[job_of(table)]))
-    return Wanted(keys, full_pass="plan" if full else "")
-
-
-def _span(settings: Settings, ranges: Mapping[str, tuple[str, str]]) -> tuple[datetime, datetime]:
-    """The span of deliveries that the sync reads."""
-    days = daily(settings.start_date)
-    first, last = (days.time_window_for_partition_key(key) for key in ranges[DELIVERIES_JOB])
-    return first.start, last.end
 
 
 class _Planner:

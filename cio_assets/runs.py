@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from cio_assets.event_log import keep_open
 from cio_assets.settings import Settings, SettingsError
 from cio_assets.turns import turn
 
@@ -34,7 +35,9 @@ def prepare_home(settings: Settings) -> Path:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance of DAGSTER_HOME, one process after the other: Dagster makes its tables without a lock."""
     with turn(settings.dagster_home.absolute() / "instance.lock"):
-        return dg.DagsterInstance.get()
+        instance = dg.DagsterInstance.get()
+    keep_open(instance)
+    return instance
 
 
 def _chain(error: Any) -> list[Any]:

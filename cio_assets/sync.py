@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
-from cio_assets.ahead import ACTIVITIES as ACTIVITIES_TABLE
 from cio_assets.ahead import ReadAhead
 from cio_assets.assets.api import AppApi, Observer
 from cio_assets.assets.asked import FULL_TAG, SYNC_TAG
 from cio_assets.assets.factory import asset_key
-from cio_assets.assets.partitions import by_month_and_period, by_period, daily
+from cio_assets.assets.partitions import by_month_and_period, by_period, daily, partitions_of
 from cio_assets.assets.reading import Wanted
 from cio_assets.automation.checks import DELIVERIES as DELIVERIES_OF_CAMPAIGNS
 from cio_assets.automation.checks import step_of
@@ -29,7 +29,7 @@ from cio_assets.automation.jobs import (
 )
 from cio_assets.automation.process_tag import process_tag
 from cio_assets.build import build_definitions
-from cio_assets.catalog import TABLES
+from cio_assets.catalog import TABLES, Refresh, Table
 from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance
 from cio_assets.settings import Settings, SettingsError
 from cio_assets.unfinished import attempt, ended
@@ -85,26 +85,26 @@ def sync(
     """
     settings.require_app_api_key()
     ranges = partition_ranges(settings, first_day(settings, since))
-    definitions = build_definitions(settings, observer=observer, asking_checks=False)
+    api = AppApi(settings, observer=observer)
+    definitions = build_definitions(settings, api=api, asking_checks=False)
     home_instance = instance or open_instance(settings)
-    where = (AppApi(settings).workspace, settings.warehouse_label, settings.warehouse_schema)
+    where = (api.workspace, settings.warehouse_label, settings.warehouse_schema)
     inputs = repr((sorted(tables), ranges, full, where))
     failed = False
-    with attempt(settings.dagster_home.absolute(), inputs, home_instance) as this:
+    with ExitStack() as stack, attempt(settings.dagster_home.absolute(), inputs, home_instance) as this:
         tags = {SYNC_TAG: this.id} | ({FULL_TAG: "true"} if full else {})
         done = {name for name in tables if asset_key(name).to_python_identifier() in this.finished}
         yield from (_earlier(home_instance, table) for table in tables if table in done)
         todo = [name for name in tables if name not in done]
         last = [name for name in todo if name in activity_tables()]
         jobs = {job: [name for name in todo if job_of(TABLES[name]) == job and name not in last] for job in JOBS}
-        api = AppApi(settings, observer=observer)
-        ahead = ReadAhead(api, Wanted(full_pass=this.id if full else ""), observer or (lambda *_: None))
-        if ACTIVITIES_TABLE in last and any(jobs.values()):
-            ahead.start()
+        # The longest chain of pages first; its asset comes last.
+        order = [*last, *(name for name in in_order(todo) if name not in last)]
+        full_pass = this.id if full else ""
+        ahead = ReadAhead(api, {name: wanted(name, settings, ranges, full_pass) for name in order}, observer)
+        stack.callback(ahead.close)
         refused: str | None = None
         for job, chosen in {**jobs, ACTIVITIES: last}.items():
-            if job == ACTIVITIES:
-                ahead.wait()
             if refused:  # with 401: every other table would be, too
                 yield from (TableResult(table, failure=refused, refused=True) for table in chosen)
             elif chosen:
@@ -139,6 +139,32 @@ def partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, st
         METRICS: (f"{first_month}|{periods[0]}", months[-1]),
         RECENT_METRICS: (periods[0], periods[-1]),
     }
+
+
+def in_order(tables: Iterable[str]) -> list[str]:
+    """As a sync reads them: job by job, parents first."""
+
+    def depth(table: Table) -> int:
+        return max((1 + depth(TABLES[parent.table]) for parent in table.parents), default=0)
+
+    return sorted(tables, key=lambda name: (JOBS.index(job_of(TABLES[name])), depth(TABLES[name])))
+
+
+def wanted(name: str, settings: Settings, ranges: Mapping[str, tuple[str, str]], full_pass: str) -> Wanted:
+    """What a sync of these partitions wants of a table."""
+    table = TABLES[name]
+    partitions = partitions_of(table, settings.start_date)
+    if partitions is None or table.view:
+        return Wanted(full_pass=full_pass)
+    keys = partitions.get_partition_keys_in_range(dg.PartitionKeyRange(*ranges[job_of(table)]))
+    return Wanted(keys, span(settings, ranges) if table.refresh is Refresh.WINDOW else None, full_pass)
+
+
+def span(settings: Settings, ranges: Mapping[str, tuple[str, str]]) -> tuple[datetime, datetime]:
+    """The span of deliveries that the sync reads."""
+    days = daily(settings.start_date)
+    first, last = (days.time_window_for_partition_key(key) for key in ranges[DELIVERIES])
+    return first.start, last.end
 
 
 def _run(

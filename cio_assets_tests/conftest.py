@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import hypothesis
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 
 PROJECT = Path(__file__).parents[1]
 
@@ -59,16 +58,7 @@ def environment(home: Path, box: sandbox.Sandbox | None = None, **extra: str) ->
 
 def run_cli(arguments: list[str], env: Mapping[str, str], cwd: Path, timeout: float = 280) -> Finished:
     """Run `cio-assets` in a process of its own."""
-    done = subprocess.run(  # a fixed command
-        [sys.executable, "-m", "cio_assets.cli", *arguments],
-        env=dict(env),
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    return Finished(done.returncode, done.stdout, done.stderr)
+    return Finished(*forked.run(arguments, env, cwd, timeout))
 
 
 @pytest.fixture

@@ -121,6 +121,7 @@ class Matrix:
             failed = seen.outcome in (OLD, REST)
             assert bool(seen.said) == failed
             assert not failed or re.search(said(column, fault), seen.said), seen.said
+            assert "<html" not in seen.said
         return Cell(tuple(outcome for outcome, _ in groupby(seen.outcome for seen in met)), ever.outcome)
 
     def _column(self, name: str) -> Reads | Pushes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -52,11 +51,11 @@ def test_a_lasting_error_fails_its_asset_alone(box: sandbox.Sandbox, cli: Cli, h
     assert cli(box, "sync", "--select", tables).code == 0
     before = stored(home / "warehouse.duckdb", "campaign_actions")
     box.mutate("change_campaign")
-    box.faults(rules=[{"kind": "500", "path": "^/v1/campaigns/2/actions$"}])
+    box.faults(rules=[{"kind": "403", "path": "^/v1/campaigns/2/actions$"}])
     done = cli(box, "sync", "--select", tables, "--full")
     assert done.code == 1
     assert "/v1/campaigns/2/actions" in done.out
-    assert "500" in done.out
+    assert "403" in done.out
     assert "Failed: campaign_actions" in done.out
     assert stored(home / "warehouse.duckdb", "campaign_actions") == before
     # The others are of today: the campaign's change arrived, and the metrics were read from the actions of before.
@@ -156,14 +155,6 @@ def test_relationships_from_the_people_tell_their_attributes(box: sandbox.Sandbo
     assert differences("customer_relationships", rows, truth) == []
 
 
-def test_a_corrupt_answer_names_the_request(box: sandbox.Sandbox, cli: Cli) -> None:
-    box.faults(rules=[{"kind": "html", "path": "^/v1/workspaces$"}])
-    done = cli(box, "sync", "--select", "workspaces")
-    assert done.code == 1
-    assert "GET /v1/workspaces" in done.out
-    assert "<html" not in json.dumps(done.text)
-
-
 def test_a_parent_that_goes_between_two_pages_leaves_no_half_of_its_children(
     box: sandbox.Sandbox, cli: Cli, home: Path
 ) -> None:
@@ -188,7 +179,7 @@ def test_a_404_for_every_parent_is_not_believed(box: sandbox.Sandbox, cli: Cli, 
 def test_a_wrong_key_is_tried_once_for_all_tables(box: sandbox.Sandbox, cli: Cli) -> None:
     done = cli(box, "sync", CUSTOMERIO_APP_API_KEY="not-the-key-4711")
     assert done.code == 1
-    assert box.stats()["requests"] <= 2, "the first table, and the activities that are read beside it"
+    assert box.stats()["requests"] == 1
     assert done.out.count("was refused with 401") == 1
 
 

@@ -130,8 +130,8 @@ def documented_minimum(box: sandbox.Sandbox) -> dict[str, int]:
 def test_requests_are_within_five_percent_of_the_documented_minimum(synced: Synced) -> None:
     minimum = documented_minimum(synced.box)
     spent = materialized(synced.home, "requests")
-    # The service may put an empty page into each window of deliveries, and a cut costs up to one request.
-    slack = {"messages": 3, "activities": 1}
+    # The service may put an empty page into each window of deliveries; up to three cuts cost up to a request each.
+    slack = {"messages": 4, "activities": 1}
     over = {
         table: (spent[table], fewest)
         for table, fewest in minimum.items()

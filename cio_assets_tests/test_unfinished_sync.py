@@ -82,9 +82,10 @@ def test_other_tables_or_options_are_another_sync(many: sandbox.Sandbox, cli: Cl
     many.faults(rules=[{"kind": "401", "path": "/attributes"}])
     assert cli(many, *SELECT).code == 1
     many.faults()
+    done = cli(many, "sync", "--select", "segments")
+    assert done.code == 0
+    assert "had been read by the last sync" not in done.text
     many.reset_stats()
-    assert cli(many, "sync", "--select", "segments").code == 0
-    assert many.stats()["by_endpoint"] == {"GET /v1/segments": 1}
     assert cli(many, *SELECT, "--full").code == 0
     assert many.stats()["by_endpoint"]["POST /v1/customers"] == 3
 

@@ -28,6 +28,10 @@ Observer = Callable[[str, int, int], object]
 OBSERVE_SECONDS = 5.0
 
 
+def _nothing(_: str) -> None:
+    """Nobody wants to know."""
+
+
 class AppApi:
     """Makes clients of one workspace's App API that share one budget; `now` is the clock of windows and buckets.
 
@@ -45,6 +49,10 @@ class AppApi:
         self.now = now
         self.sleep = sleep
         self.observer = observer
+        self.before_reading: Callable[[str], object] = _nothing
+        """Told the table that an asset is about to read."""
+        self.after_loading: Callable[[str], object] = _nothing
+        """Told the table that an asset has loaded."""
         self._refused: CredentialsRefused | None = None
 
     def remember(self, error: CredentialsRefused) -> None:

@@ -14,7 +14,7 @@ from cio_assets.assets.partitions import partitions_of
 from cio_assets.assets.read_rows import read_rows
 from cio_assets.assets.reading import Wanted, plan_reading
 from cio_assets.assets.sources import code_version, sources_of
-from cio_assets.catalog import TABLES, Refresh, Table
+from cio_assets.catalog import TABLES, Parent, Refresh, Table
 from cio_assets.io_managers import ViewOver, WarehouseLoad
 from cio_assets.settings import Settings
 from cio_assets.warehouse.database import kind_of
@@ -29,6 +29,11 @@ POOL = "customerio_app"
 def asset_key(table: str) -> dg.AssetKey:
     """Key of a table's asset."""
     return dg.AssetKey([PREFIX, table])
+
+
+def parent_columns(parent: Parent) -> list[str]:
+    """Columns of a parent table that the reading of its children needs."""
+    return list(dict.fromkeys((*parent.columns, *parent.marker)))
 
 
 def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
@@ -57,9 +62,7 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
     if partitions is not None:
         common |= {"partitions_def": partitions, "backfill_policy": dg.BackfillPolicy.single_run()}
     inputs = {
-        parent.table: dg.AssetIn(
-            key=asset_key(parent.table), metadata={"columns": list(dict.fromkeys((*parent.columns, *parent.marker)))}
-        )
+        parent.table: dg.AssetIn(key=asset_key(parent.table), metadata={"columns": parent_columns(parent)})
         for parent in table.parents
     }
 
@@ -67,15 +70,17 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
         api: AppApi = context.resources.customerio
         warehouse = context.resources.warehouse.warehouse
         sources = sources_of(api)
-        ledger = Ledger(warehouse, sources)
-        ledger.check()
         if partitions is not None and not list(context.partition_keys):
             raise dg.Failure(
                 "The run names no partition of this asset: give a range whose end is not before its start."
             )
+        api.before_reading(table.name)
         wanted = _wanted(table, context)
-        stored = warehouse.count(table.name) if table.variants_repeat else 0
-        plan = plan_reading(table, wanted, api, ledger, parents, stored)
+        with warehouse.attached():  # once for all that is asked of it
+            ledger = Ledger(warehouse, sources)
+            ledger.check()
+            stored = warehouse.count(table.name) if table.variants_repeat else 0
+            plan = plan_reading(table, wanted, api, ledger, parents, stored)
         rows = read_rows(plan, wanted, api, api.observer or _log_to(context))
         usage = rows.usage
         context.add_output_metadata(
@@ -97,6 +102,7 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
 
     def materialize(context: dg.AssetExecutionContext, **parents: pa.Table) -> Iterator[Any]:
         yield from checked(read(context, **parents), settings.warehouse_schema)
+        context.resources.customerio.after_loading(table.name)
 
     common["pool"] = POOL
     common["check_specs"] = check_specs(table, common["key"])

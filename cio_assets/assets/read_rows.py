@@ -27,8 +27,8 @@ class ReadRows:
     earlier_pages: int
 
 
-AHEAD = "read ahead"
-"""Name of the note of what a reading ahead has cost, for the asset that loads the rows."""
+AHEAD, EARLIER = "read ahead", "earlier pages"
+"""Notes of a reading ahead for the asset that loads the rows: its cost, and how many pages it had found staged."""
 
 
 def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer, *, ahead: bool = False) -> ReadRows:
@@ -50,9 +50,13 @@ def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer, *, ah
             api.remember(error)
             raise
         usage = client.usage.snapshot()
-        before = staging.noted.get(AHEAD) or {}
-        usage = replace(usage, **{name: getattr(usage, name) + spent for name, spent in before.items()})
+        pages = staging.resumed_pages
         if ahead:
-            staging.note(**{AHEAD: {name: getattr(usage, name) for name in ("requests", "retries", "bytes")}})
+            spent = {name: getattr(usage, name) for name in ("requests", "retries", "bytes")}
+            staging.note(**{AHEAD: spent, EARLIER: pages})
+        else:
+            before = staging.noted.get(AHEAD) or {}
+            usage = replace(usage, **{name: getattr(usage, name) + spent for name, spent in before.items()})
+            pages = staging.noted.get(EARLIER, pages)
         staged = staging.finish()
-    return ReadRows(staged, staging.began, extracted, usage, time.monotonic() - started, staging.resumed_pages)
+    return ReadRows(staged, staging.began, extracted, usage, time.monotonic() - started, pages)

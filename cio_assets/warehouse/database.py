@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -84,6 +85,7 @@ class Warehouse:
         self._busy_seconds = busy_seconds
         self.kind = kind_of(uri)
         self._data_path = data_path
+        self._mine = threading.local()
         self.label = uri if self.kind == "duckdb" else f"{self.kind}:…"
         # Writers queue here, fairly and briefly: DuckDB's own lock has no queue (dagster-facts.md).
         if self.kind == "duckdb":
@@ -121,15 +123,22 @@ class Warehouse:
     def attached(self, connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """The warehouse attached as `wh`, its schema made if it is not there; raises `WarehouseError`.
 
-        Holds the machine-wide lock, so fetch nothing over the network inside.
+        Holds the machine-wide lock, so fetch nothing over the network inside. A block within a block of the same
+        thread is of the same connection.
         """
+        outer = getattr(self._mine, "connection", None)
+        if outer is not None and connection in (None, outer):
+            yield outer
+            return
         with ExitStack() as stack:
             con = connection or stack.enter_context(self.scratch_connection(_READING_LIMIT))
             stack.enter_context(self._locked())
             try:
                 self._attach(con)
+                self._mine.connection = con
                 yield con
             finally:
+                self._mine.connection = None
                 _detach(con)
 
     @contextmanager

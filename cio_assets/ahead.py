@@ -19,6 +19,7 @@ from cio_assets.assets.sources import sources_of
 from cio_assets.catalog import TABLES, Table
 from cio_assets.customerio import CustomerioError
 from cio_assets.io_managers import make_warehouse
+from cio_assets.warehouse import WarehouseError
 from cio_assets.warehouse.ledger import Ledger
 
 READERS = 2
@@ -38,7 +39,7 @@ class ReadAhead:
         self._todo = [name for name in wanted if not TABLES[name].view]
         self._reading: set[str] = set()
         self._loaded: set[str] = set()
-        self._met: dict[str, CustomerioError] = {}
+        self._met: dict[str, CustomerioError | WarehouseError] = {}
         self._moved = threading.Condition()
         api.before_reading, api.after_loading = self._take, self._note_loaded
 
@@ -101,5 +102,5 @@ class ReadAhead:
             plan = plan_reading(table, wanted, self._api, ledger, parents, stored)
         try:
             read_rows(plan, wanted, self._api, self._observer, ahead=True).staged.keep()
-        except CustomerioError as error:  # not to be waited for twice
+        except (CustomerioError, WarehouseError) as error:  # not to be paid for twice
             self._met[table.name] = error

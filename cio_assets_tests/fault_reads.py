@@ -38,7 +38,7 @@ SANDBOX: dict[str, Any] = {
     "newsletters": 2,
     "segments": 4,
     "objects": 5,
-    "deliveries": 1400,
+    "deliveries": 2300,
     "activities": 250,
     "days": 2,
     "now": NOW.isoformat(),
@@ -142,7 +142,7 @@ COLUMNS = {
         ("messages", "campaign_messages"),
         "^/v1/messages$",
         ({"kind": "add_deliveries", "count": 5}, {"kind": "late_opens", "count": 5}),
-        _pages("^/v1/messages$", 0, 1, 2),
+        _pages("^/v1/messages$", 0, 1, 3),
         partitions=_DAYS,
     ),
     "series-2": Column(

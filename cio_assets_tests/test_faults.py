@@ -36,6 +36,7 @@ def unequal(box: sandbox.Sandbox, warehouse: Path, tables: list[str]) -> list[st
     return problems
 
 
+@pytest.mark.soak
 def test_two_percent_of_every_fault_change_nothing(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
     kinds = ("500", "502", "503", "429", "reset", "truncated", "html", "overlap")
     box.faults(rates=dict.fromkeys(kinds, 0.02) | {"stall": 0.02}, stall_seconds=1, seed=3)

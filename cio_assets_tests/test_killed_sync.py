@@ -20,6 +20,7 @@ SELECT = ",".join((*TABLES, "segments"))
 
 
 @pytest.mark.parametrize("seed", range(1))
+@pytest.mark.soak
 def test_a_killed_sync_leaves_every_table_whole(box: sandbox.Sandbox, home: Path, tmp_path: Path, seed: int) -> None:
     env = environment(home, box)
     assert run_cli(["sync", "--select", SELECT], env, tmp_path).code == 0

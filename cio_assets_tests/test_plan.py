@@ -189,6 +189,7 @@ def test_a_sync_prints_what_was_planned_without_a_request_for_it(story: Story) -
 LARGE = "activities,customers,customer_attributes,messages,object_types,objects,customer_relationships"
 
 
+@pytest.mark.soak
 def test_people_deliveries_and_activities_of_a_larger_workspace(cli: Cli, home: Path) -> None:
     with sandbox.launch(people=4000, deliveries=30_000, activities=8000, objects=40, campaigns=2, app_rps=0) as box:
 

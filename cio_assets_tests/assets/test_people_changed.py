@@ -258,6 +258,7 @@ def test_a_service_whose_clock_is_behind_ours(home: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_one_percent_of_100_000_people(home: Path, tmp_path: Path) -> None:
     tables = ("customers", "customer_attributes")
     small = {"campaigns": 1, "broadcasts": 1, "newsletters": 1, "segments": 1, "objects": 1, "deliveries": 1000}

@@ -177,6 +177,7 @@ def test_what_somebody_reads_now_is_not_asked_for(clockwork: Clockwork) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_tick_is_cheap_after_three_years(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     clockwork = Clockwork(tmp_path, instance, start=TODAY - timedelta(days=1096))
     request = dg.RunRequest(

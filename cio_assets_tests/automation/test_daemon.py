@@ -136,6 +136,7 @@ def daemon(box: sandbox.Sandbox, home: Path) -> Iterator[Daemon]:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_changed_row_is_pushed_without_a_hand_on_it(daemon: Daemon, box: sandbox.Sandbox) -> None:
     def score(email: str) -> str | None:
         person = box.person("email", email)

@@ -158,6 +158,7 @@ def test_a_missed_tick_and_a_backfill_run_to_completion(box: sandbox.Sandbox, ho
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_a_run_whose_machine_went_away_is_found_and_ends_well(
     box: sandbox.Sandbox, home: Path, env: dict[str, str]
 ) -> None:

@@ -35,6 +35,7 @@ def differences(pushing: Pushing) -> list[tuple[str, str, object, object]]:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_the_workspace_becomes_the_source_and_only_changes_are_sent(pushing: Pushing) -> None:
     pushing.sql(PEOPLE.format(ROWS))
     mirror = sync("persons", mode="mirror")

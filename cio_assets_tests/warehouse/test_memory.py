@@ -53,6 +53,7 @@ def test_three_hundred_thousand_deliveries_are_loaded_in_little_memory(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_very_large_texts_are_loaded_too(tmp_path: Path) -> None:
     warehouse = Warehouse(str(tmp_path / "w.duckdb"), "customerio", scratch=tmp_path / "staging")
     body = "<p>Ä large body</p>" * 5000  # 100 kB

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
-WORKERS ?= 2
+WORKERS ?= 4
 PORT ?= 3000
 
 .PHONY: install demo test soak dev lint bench lock clean

@@ -80,7 +80,7 @@ def cli(tmp_path: Path, home: Path) -> Callable[..., Finished]:
 @pytest.fixture
 def box() -> Iterator[sandbox.Sandbox]:
     """A small sandbox of the test's own, without a request limit."""
-    with sandbox.launch(
+    with forked.launch(
         people=200, campaigns=4, broadcasts=3, newsletters=4, segments=6, objects=20, app_rps=0
     ) as running:
         yield running

@@ -1,4 +1,4 @@
-"""The command line in processes that are forked from one which has loaded it: a second less for each of hundreds."""
+"""Processes that are forked from one which has loaded everything: a second less for each of hundreds."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from cio_assets.cli import main
+from cio_assets.sandbox import Sandbox, SandboxOptions, serve
 
 _FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload([__name__, "cio_assets.console", "cio_assets.check", "pandas"])
+_FORKED.set_forkserver_preload(
+    [__name__, "cio_assets.console", "cio_assets.check", "cio_assets.sandbox.server", "pandas"]
+)
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of the command; raises `TimeoutError` after `timeout` seconds."""
+    """Run `cio-assets`: exit code, stdout and stderr; raises `TimeoutError` after `timeout` seconds."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         folder = Path("/proc") / str(os.getpid()) / "fd"
         files = [str(folder / str(file.fileno())) for file in (out, err)]
@@ -31,6 +37,26 @@ def run(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: fl
         return process.exitcode or 0, texts[0], texts[1]
 
 
+@contextmanager
+def launch(**options: Any) -> Iterator[Sandbox]:
+    """As `cio_assets.sandbox.launch`."""
+    chosen = SandboxOptions(**{"port": 0, **options})
+    reader, writer = _FORKED.Pipe(duplex=False)
+    process = _FORKED.Process(target=_serve, args=(chosen, writer))
+    process.start()
+    writer.close()
+    try:
+        with os.fdopen(os.dup(reader.fileno())) as said:
+            line = said.readline()
+        if not line.startswith("sandbox ready on "):
+            raise RuntimeError("the sandbox did not start")
+        yield Sandbox(line.split()[-1], chosen, process.pid or 0)
+    finally:
+        process.kill()
+        process.join()
+        reader.close()
+
+
 def _run(arguments: list[str], env: dict[str, str], cwd: str, files: list[str]) -> None:
     for stream, path in enumerate(files, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), stream)
@@ -38,3 +64,10 @@ def _run(arguments: list[str], env: dict[str, str], cwd: str, files: list[str]) 
     os.environ.update(env)
     os.chdir(cwd)
     sys.exit(main(arguments))
+
+
+def _serve(options: SandboxOptions, said: Connection) -> None:
+    os.dup2(said.fileno(), sys.stdout.fileno())
+    said.close()
+    os.environ["CIO_SANDBOX_PARENT"] = str(os.getppid())  # the process forked from, which ends with the tests
+    serve(options)

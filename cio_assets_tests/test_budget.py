@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import environment, run_cli
 
 SMALL = {"people": 300, "campaigns": 2, "broadcasts": 1, "newsletters": 2, "segments": 6, "objects": 40}
@@ -14,7 +14,7 @@ SMALL = {"people": 300, "campaigns": 2, "broadcasts": 1, "newsletters": 2, "segm
 
 @pytest.mark.alone
 def test_a_whole_sync_from_afar_uses_the_budget_and_keeps_to_it(home: Path, tmp_path: Path) -> None:
-    with sandbox.launch(**SMALL, latency_ms=200) as box:
+    with forked.launch(**SMALL, latency_ms=200) as box:
         env = environment(home, box, CIO_APP_RPS="10")
         done = run_cli(["sync"], env, tmp_path)
         assert done.code == 0, done.text
@@ -33,7 +33,7 @@ def test_a_whole_sync_from_afar_uses_the_budget_and_keeps_to_it(home: Path, tmp_
 
 @pytest.mark.alone
 def test_a_long_window_is_read_side_by_side(home: Path, tmp_path: Path) -> None:
-    with sandbox.launch(people=1000, deliveries=60_000, latency_ms=200) as box:
+    with forked.launch(people=1000, deliveries=60_000, latency_ms=200) as box:
         done = run_cli(["sync", "--select", "messages"], environment(home, box, CIO_APP_RPS="10"), tmp_path)
         assert done.code == 0, done.text
         stats = box.stats(arrivals=True)

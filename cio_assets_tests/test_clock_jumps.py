@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.in_process import settings_of, sync, unequal
 
 HOUR, NONE = timedelta(hours=1), timedelta()
@@ -51,7 +52,7 @@ def change(box: sandbox.Sandbox) -> None:
     ],
 )
 def test_every_sync_brings_what_there_is(tmp_path: Path, clocks: list[Clock]) -> None:
-    with sandbox.launch(
+    with forked.launch(
         people=200, campaigns=3, broadcasts=1, newsletters=3, segments=2, objects=2, days=40, app_rps=0
     ) as box:
         settings = settings_of(tmp_path, box, START)

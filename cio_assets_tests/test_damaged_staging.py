@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.in_process import settings_of, sync, unequal
 
 TABLE, BATCHES = "customer_attributes", 30
@@ -20,7 +21,7 @@ TODAY = datetime.now(UTC).date()
 
 @pytest.fixture(scope="module")
 def people() -> Iterator[sandbox.Sandbox]:
-    with sandbox.launch(people=100 * BATCHES, deliveries=0, activities=0, app_rps=0) as running:
+    with forked.launch(people=100 * BATCHES, deliveries=0, activities=0, app_rps=0) as running:
         yield running
 
 

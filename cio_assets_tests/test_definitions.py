@@ -17,6 +17,7 @@ from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES
 from cio_assets.reverse_etl.model import BUILT_IN
 from cio_assets.settings import Settings, load_settings
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished, environment, run_cli
 from cio_assets_tests.truth import KEYS
 
@@ -101,7 +102,7 @@ def test_assets_tell_what_they_are(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[sandbox.Sandbox, Path]]:
     folder = tmp_path_factory.mktemp("definitions")
-    with sandbox.launch(people=60, campaigns=2, broadcasts=2, newsletters=2, segments=3, objects=5, app_rps=0) as box:
+    with forked.launch(people=60, campaigns=2, broadcasts=2, newsletters=2, segments=3, objects=5, app_rps=0) as box:
         env = environment(folder / "home", box, CIO_START_DATE=f"{MONTH}")
         parents = {parent.table for table in TABLES.values() for parent in table.parents}
         assert run_cli(["sync", "--select", ",".join(parents)], env, folder).code == 0

@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from cio_assets import sandbox
 from cio_assets.sandbox.faults import KINDS
-from cio_assets_tests import fault_pushes, fault_reads
+from cio_assets_tests import fault_pushes, fault_reads, forked
 from cio_assets_tests.conftest import PROJECT
 from cio_assets_tests.fault_outcomes import EVER, FAULTS, GONE, OLD, REJECTED, REST, RIGHT, Case, Cell, page
 from cio_assets_tests.fault_pushes import Pushes
@@ -126,7 +125,7 @@ class Matrix:
 
     def _column(self, name: str) -> Reads | Pushes:
         options = fault_reads.SANDBOX if name in READS else fault_pushes.SANDBOX
-        box = self._stack.enter_context(sandbox.launch(**options))
+        box = self._stack.enter_context(forked.launch(**options))
         folder = self._folder / name
         column = Reads(box, folder, READS[name]) if name in READS else Pushes(box, folder, PUSHES[name])
         self._columns[name] = self._stack.enter_context(closing(column))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished, environment
 from cio_assets_tests.truth import KEYS, differences, live, stored
 
@@ -122,7 +123,7 @@ def test_429_waits_for_retry_after(box: sandbox.Sandbox, cli: Cli, home: Path) -
 
 @pytest.mark.parametrize("shape", ["wrapped", "mixed"])
 def test_attributes_come_with_and_without_their_wrapper(cli: Cli, home: Path, shape: str) -> None:
-    with sandbox.launch(people=150, campaigns=1, deliveries=50, app_rps=0, attributes_shape=shape) as box:
+    with forked.launch(people=150, campaigns=1, deliveries=50, app_rps=0, attributes_shape=shape) as box:
         assert cli(box, "sync", "--select", "customers,customer_attributes").code == 0
         assert unequal(box, home / "warehouse.duckdb", ["customer_attributes"]) == []
 
@@ -138,7 +139,7 @@ def test_a_person_missing_from_the_batch_is_marked(box: sandbox.Sandbox, cli: Cl
 
 
 def test_an_empty_workspace_is_no_error(cli: Cli, home: Path) -> None:
-    with sandbox.launch(
+    with forked.launch(
         people=0, campaigns=0, broadcasts=0, newsletters=0, segments=0, objects=0, deliveries=0, activities=0, app_rps=0
     ) as box:
         done = cli(box, "sync")

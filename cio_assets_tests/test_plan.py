@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished, environment, run_cli
 
 Cli = Callable[..., Finished]
@@ -114,7 +115,7 @@ class Story:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("plan")
     sizes = {"people": 300, "campaigns": 3, "broadcasts": 2, "newsletters": 3, "segments": 4, "objects": 12}
-    with sandbox.launch(**sizes, app_rps=0) as box:
+    with forked.launch(**sizes, app_rps=0) as box:
         env = environment(folder / "home", box)
 
         def run(*arguments: str) -> Finished:
@@ -191,7 +192,7 @@ LARGE = "activities,customers,customer_attributes,messages,object_types,objects,
 
 @pytest.mark.soak
 def test_people_deliveries_and_activities_of_a_larger_workspace(cli: Cli, home: Path) -> None:
-    with sandbox.launch(people=4000, deliveries=30_000, activities=8000, objects=40, campaigns=2, app_rps=0) as box:
+    with forked.launch(people=4000, deliveries=30_000, activities=8000, objects=40, campaigns=2, app_rps=0) as box:
 
         def run(*arguments: str) -> Finished:
             return cli(box, *arguments)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished
 from cio_assets_tests.truth import KEYS, differences, live, stored
 
@@ -82,7 +83,7 @@ def deleted(warehouse: Path, table: str) -> set[int]:
 
 def test_a_row_that_comes_back_is_live_again(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
     assert cli(box, "sync", "--select", "segments").code == 0
-    with sandbox.launch(people=10, campaigns=1, segments=2, deliveries=10, app_rps=0) as smaller:
+    with forked.launch(people=10, campaigns=1, segments=2, deliveries=10, app_rps=0) as smaller:
         assert cli(smaller, "sync", "--select", "segments").code == 0
     assert len(deleted(home / "warehouse.duckdb", "segments")) == 4
     assert cli(box, "sync", "--select", "segments").code == 0

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished, environment, run_cli
 from cio_assets_tests.truth import differences, live, stored
 
@@ -125,7 +126,7 @@ def test_without_deliveries_metrics_are_always_read(box: sandbox.Sandbox, sync: 
 
 
 def test_activities_of_a_large_workspace_are_read_until_they_are_known(tmp_path: Path, home: Path) -> None:
-    with sandbox.launch(people=50, deliveries=100, activities=12_000, app_rps=0) as box:
+    with forked.launch(people=50, deliveries=100, activities=12_000, app_rps=0) as box:
         env = environment(home, box)
         assert run_cli(["sync", "--select", "activities"], env, tmp_path).code == 0
         assert box.stats()["requests"] >= 120
@@ -143,7 +144,7 @@ def test_children_come_back_with_their_parents(
     box: sandbox.Sandbox, sync: Callable[..., Finished], home: Path, cli: Cli
 ) -> None:
     sync("campaigns", "campaign_actions")
-    with sandbox.launch(people=5, campaigns=0, broadcasts=0, newsletters=0, app_rps=0, app_key=box.app_key) as empty:
+    with forked.launch(people=5, campaigns=0, broadcasts=0, newsletters=0, app_rps=0, app_key=box.app_key) as empty:
         # The same workspace on a bad night: its list is empty once.
         tables = "campaigns,campaign_actions"
         done = cli(box, "sync", "--select", tables, CIO_START_DATE=START, CUSTOMERIO_APP_URL=empty.url)
@@ -168,8 +169,8 @@ def test_a_parent_that_only_seemed_gone_is_asked_again(
 def test_another_workspace_is_read_as_if_nothing_were_known(tmp_path: Path, home: Path) -> None:
     tables = "campaigns,campaign_actions,customers,customer_attributes,activities"
     with (
-        sandbox.launch(people=3000, campaigns=3, deliveries=100, app_rps=0, seed=1) as one,
-        sandbox.launch(people=40, campaigns=3, deliveries=100, app_rps=0, seed=2, app_key="another") as other,
+        forked.launch(people=3000, campaigns=3, deliveries=100, app_rps=0, seed=1) as one,
+        forked.launch(people=40, campaigns=3, deliveries=100, app_rps=0, seed=2, app_key="another") as other,
     ):
         for box in (one, other):
             done = run_cli(["sync", "--select", tables], environment(home, box), tmp_path)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished, environment, run_cli
 from cio_assets_tests.truth import differences, live, stored
 
@@ -30,7 +31,7 @@ def equal(box: sandbox.Sandbox, home: Path) -> None:
 
 @pytest.fixture
 def many(tmp_path: Path) -> object:
-    with sandbox.launch(people=2500, segments=4, deliveries=10, activities=10, app_rps=0) as box:
+    with forked.launch(people=2500, segments=4, deliveries=10, activities=10, app_rps=0) as box:
         yield box
 
 

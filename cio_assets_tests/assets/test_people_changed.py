@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cio_assets import sandbox
 from cio_assets.customerio import CredentialsRefused, NotFound
+from cio_assets_tests import forked
 from cio_assets_tests.assets.people_workspace import NOW, Reader, Workspace, marked, move, wrong
 from cio_assets_tests.conftest import environment, run_cli
 from cio_assets_tests.customerio.http_server import Say
@@ -246,7 +246,7 @@ def test_a_cursor_that_is_refused_begins_its_list_anew(service: Workspace, reade
 
 def test_a_service_whose_clock_is_behind_ours(home: Path) -> None:
     behind = (NOW - timedelta(days=2)).isoformat()
-    with sandbox.launch(people=300, app_rps=0, deliveries=10, now=behind, freeze=True) as box:
+    with forked.launch(people=300, app_rps=0, deliveries=10, now=behind, freeze=True) as box:
         reader = Reader(home, box.url)
         reader.both()
         reader.later(hours=5)
@@ -262,7 +262,7 @@ def test_a_service_whose_clock_is_behind_ours(home: Path) -> None:
 def test_one_percent_of_100_000_people(home: Path, tmp_path: Path) -> None:
     tables = ("customers", "customer_attributes")
     small = {"campaigns": 1, "broadcasts": 1, "newsletters": 1, "segments": 1, "objects": 1, "deliveries": 1000}
-    with sandbox.launch(people=100_000, app_rps=0, **small) as box:
+    with forked.launch(people=100_000, app_rps=0, **small) as box:
         environ = environment(home, box)
 
         def sync() -> int:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from cio_assets import sandbox
 from cio_assets.assets import people_export
 from cio_assets.assets.people_export import ExportFailed
 from cio_assets.customerio import CredentialsRefused
+from cio_assets_tests import forked
 from cio_assets_tests.assets.people_workspace import Reader, Workspace
 from cio_assets_tests.conftest import PROJECT, environment
 from cio_assets_tests.customerio.http_server import Asked, Say
@@ -271,7 +271,7 @@ def test_the_file_does_not_stay_on_disk(service: Exporting, reader: Reader, home
 
 
 def test_an_export_of_the_sandbox(home: Path) -> None:
-    with sandbox.launch(people=500, app_rps=0, export_seconds=0.05, deliveries=10) as box:
+    with forked.launch(people=500, app_rps=0, export_seconds=0.05, deliveries=10) as box:
         full = Reader(home, box.url, people="full")
         full.both()
         before = {row["cio_id"]: row for row in stored(full.path, "customer_attributes")}
@@ -298,6 +298,7 @@ from pathlib import Path
 from cio_assets.assets import people_export
 from cio_assets.catalog import TABLES
 from cio_assets.warehouse import Staging
+from cio_assets_tests import forked
 path, count = Path(sys.argv[1]), int(sys.argv[2])
 with path.open("w", newline="") as file:
     out = csv.writer(file)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.reverse_etl.pushing import Pushing
 
 
@@ -15,7 +16,7 @@ from cio_assets_tests.reverse_etl.pushing import Pushing
 def empty_box() -> Iterator[sandbox.Sandbox]:
     """A workspace without people, and without a limit of requests."""
     nothing = {"people": 0, "campaigns": 0, "broadcasts": 0, "newsletters": 0, "objects": 0}
-    with sandbox.launch(**nothing, segments=8, app_rps=0, track_rps=0) as box:
+    with forked.launch(**nothing, segments=8, app_rps=0, track_rps=0) as box:
         yield box
 
 

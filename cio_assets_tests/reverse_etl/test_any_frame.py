@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.reverse_etl.pushing import Pushing, sync, whole
 
 TEXT = st.one_of(
@@ -68,7 +69,7 @@ def frames(draw: st.DrawFn, kind: str) -> pa.Table:
 @pytest.fixture(scope="module")
 def box() -> Iterator[sandbox.Sandbox]:
     """One workspace for all frames."""
-    with sandbox.launch(people=0, campaigns=0, objects=5, app_rps=0, track_rps=0) as running:
+    with forked.launch(people=0, campaigns=0, objects=5, app_rps=0, track_rps=0) as running:
         yield running
 
 

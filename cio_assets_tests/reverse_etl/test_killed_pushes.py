@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cio_assets import sandbox
 from cio_assets.customerio import limits
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import PROJECT
 from cio_assets_tests.reverse_etl.pushing import EVENTS, PERSONS, Pushing
 
@@ -38,7 +38,7 @@ def start(pushing: Pushing, kind: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("kind", ["persons", "events"])
 def test_nothing_is_lost_and_nothing_counts_twice(kind: str, tmp_path: Path) -> None:
     what = {"persons": PERSONS, "events": EVENTS}[kind]
-    with sandbox.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0, latency_ms=120) as box:
+    with forked.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0, latency_ms=120) as box:
         pushing = Pushing(box, tmp_path)
         pushing.sql(f"CREATE TABLE reverse_etl.{kind} AS {TABLES[kind]}")
         kills = 0
@@ -67,7 +67,7 @@ def test_nothing_is_lost_and_nothing_counts_twice(kind: str, tmp_path: Path) -> 
 
 
 def test_what_a_killed_push_sent_is_not_sent_again(tmp_path: Path) -> None:
-    with sandbox.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0, latency_ms=250) as box:
+    with forked.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0, latency_ms=250) as box:
         pushing = Pushing(box, tmp_path)
         pushing.sql(f"CREATE TABLE reverse_etl.persons AS {TABLES['persons']}")
         process = start(pushing, "persons")

@@ -11,6 +11,7 @@ import pytest
 
 from cio_assets import sandbox
 from cio_assets.reverse_etl.source import PushError
+from cio_assets_tests import forked
 from cio_assets_tests.reverse_etl.pushing import EVENTS, PERSONS, Pushing, sync, whole
 
 ROWS = 6000
@@ -75,7 +76,7 @@ def test_awkward_refusals_reject_the_right_rows(pushing: Pushing, fault: str, ki
 
 
 def test_a_service_that_stays_away_fails_the_push_and_keeps_what_was_accepted(tmp_path: Path) -> None:
-    with sandbox.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0) as box:
+    with forked.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0) as box:
         pushing = Pushing(box, tmp_path, max_attempts=2, workers=1)
         box.faults(rules=[{"kind": "503", "path": "/api/v2/batch", "after": 2}])
         with pytest.raises(PushError, match=r"503.*the next push sends the rest") as caught:
@@ -100,6 +101,6 @@ def test_a_wrong_key_stops_at_once_and_says_what_to_do(empty_box: sandbox.Sandbo
 
 
 def test_requests_over_the_budget_are_not_made(tmp_path: Path) -> None:
-    with sandbox.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0) as box:
+    with forked.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0) as box:
         pushing: Any = Pushing(box, tmp_path)
         assert pushing.push(PERSONS, rows("persons")).requests <= 6, "500 kB a request"

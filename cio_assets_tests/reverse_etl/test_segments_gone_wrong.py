@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.reverse_etl.pushing import PERSONS, Pushing, sync, whole
 
 MEMBERS = sync("segment_members")
@@ -19,7 +19,7 @@ PEOPLE = ["u_1", "u_2"]
 @pytest.fixture
 def pushing(tmp_path: Path) -> Iterator[Pushing]:
     """A workspace with some people and more than one manual segment."""
-    with sandbox.launch(people=0, campaigns=0, objects=0, segments=24, app_rps=0, track_rps=0) as box:
+    with forked.launch(people=0, campaigns=0, objects=0, segments=24, app_rps=0, track_rps=0) as box:
         made = Pushing(box, tmp_path)
         made.push(PERSONS, pa.table({"id": PEOPLE}))
         yield made

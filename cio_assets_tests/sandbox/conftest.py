@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cio_assets.sandbox import Sandbox, launch
+from cio_assets.sandbox import Sandbox
+from cio_assets_tests import forked
 
 from .client import NOW, Client
 from .track_client import Track
@@ -16,7 +17,7 @@ SMALL = {"people": 300, "deliveries": 6000, "now": NOW, "freeze": True, "app_rps
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    with launch(**SMALL) as running:
+    with forked.launch(**SMALL) as running:
         yield running
 
 
@@ -33,7 +34,7 @@ def start() -> Iterator[Callable[..., tuple[Sandbox, Client]]]:
     with ExitStack() as stack:
 
         def run(**options: Any) -> tuple[Sandbox, Client]:
-            running = stack.enter_context(launch(**(SMALL | {"deliveries": 2000} | options)))
+            running = stack.enter_context(forked.launch(**(SMALL | {"deliveries": 2000} | options)))
             client = Client(running.url)
             stack.callback(client.session.close)
             return running, client
@@ -47,7 +48,7 @@ EMPTY = {"people": 0, "deliveries": 0, "activities": 0, "now": NOW, "freeze": Tr
 @pytest.fixture
 def track() -> Iterator[Track]:
     """A workspace without people, and its Track client."""
-    with launch(**EMPTY) as running:
+    with forked.launch(**EMPTY) as running:
         client = Track(running)
         yield client
         client.session.close()
@@ -56,7 +57,7 @@ def track() -> Iterator[Track]:
 @pytest.fixture(scope="module")
 def shared_track() -> Iterator[Track]:
     """The same, for the tests of a module that do not mind each other."""
-    with launch(**EMPTY) as running:
+    with forked.launch(**EMPTY) as running:
         client = Track(running)
         yield client
         client.session.close()

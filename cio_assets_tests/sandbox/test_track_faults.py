@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from cio_assets.sandbox import launch
+from cio_assets_tests import forked
 
 from .conftest import EMPTY
 from .track_client import Track, identify, person
@@ -80,7 +80,7 @@ def test_late_faults_wait_for_a_batch_that_has_something_wrong(track: Track) -> 
 
 
 def test_faults_can_be_told_on_the_command_line() -> None:
-    with launch(**EMPTY, faults="500=1.0") as box:
+    with forked.launch(**EMPTY, faults="500=1.0") as box:
         track = Track(box)
         assert track.batch(identify("u1")).status_code == 500
         track.session.close()

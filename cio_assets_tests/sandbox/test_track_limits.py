@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from cio_assets.sandbox import launch
+from cio_assets_tests import forked
 
 from .conftest import EMPTY
 from .track_client import ULID, Track, identify, person, thing
@@ -243,7 +243,7 @@ def test_needs_json_and_knows_no_parameters(shared_track: Track) -> None:
 
 
 def test_more_requests_than_the_budget_get_429() -> None:
-    with launch(**EMPTY | {"track_rps": 5, "app_rps": 2}) as box:
+    with forked.launch(**EMPTY | {"track_rps": 5, "app_rps": 2}) as box:
         track = Track(box)
         statuses = [track.batch(identify(f"p{n}")).status_code for n in range(7)]
         assert statuses == [200] * 5 + [429] * 2

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from cio_assets.sandbox import Sandbox, launch
+from cio_assets.sandbox import Sandbox
+from cio_assets_tests import forked
 
 from .client import EVERYBODY, NOW, Client
 from .conftest import EMPTY
@@ -141,7 +142,7 @@ def test_identifiers_that_are_set_change_only_by_cio_id(track: Track) -> None:
 
 
 def test_an_email_changes_by_id_where_the_workspace_allows_it() -> None:
-    with launch(**EMPTY, email_updates=True) as box:
+    with forked.launch(**EMPTY, email_updates=True) as box:
         track = Track(box)
         track.send(identify("u1", **A), identify("u1", **B), identify("u2", **A))
         assert shown(track) == {"id": "u1", "email": "b@x.example"}

@@ -7,7 +7,8 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from cio_assets.sandbox import Sandbox, launch
+from cio_assets.sandbox import Sandbox
+from cio_assets_tests import forked
 
 from .client import NOW, Client
 from .conftest import EMPTY
@@ -47,7 +48,7 @@ def test_the_key_of_one_api_opens_only_that(shared_track: Track) -> None:
     ("region", "url"), [("us", "https://track.customer.io"), ("eu", "https://track-eu.customer.io")]
 )
 def test_tells_the_region(region: str, url: str) -> None:
-    with launch(**EMPTY, region=region, environment_id=77, site_id="site", track_key="key:with:colons") as box:
+    with forked.launch(**EMPTY, region=region, environment_id=77, site_id="site", track_key="key:with:colons") as box:
         track = Track(box)
         assert track.ask("GET", REGION).json() == {"url": url, "region": region, "environment_id": 77}
         track.session.close()

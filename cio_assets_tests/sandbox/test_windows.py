@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cio_assets.sandbox import Sandbox, launch
+from cio_assets.sandbox import Sandbox
+from cio_assets_tests import forked
 
 from .client import NOW, Client
 
@@ -22,7 +23,7 @@ HALF_YEAR, YEAR = at("2026-05-09T12:00"), at("2025-11-09T12:00")  # 6 and 12 mon
 
 @pytest.fixture(scope="module")
 def wide() -> Iterator[tuple[Sandbox, Client]]:
-    with launch(**WIDE, now=NOW, freeze=True, app_rps=0) as running:
+    with forked.launch(**WIDE, now=NOW, freeze=True, app_rps=0) as running:
         client = Client(running.url)
         yield running, client
         client.session.close()

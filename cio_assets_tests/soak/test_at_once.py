@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import environment
 from cio_assets_tests.soak.whole import Truth, start_cli
 
@@ -81,7 +81,7 @@ def test_each_ends_right_and_nobody_is_locked_out(tmp_path: Path) -> None:
         con.execute(
             f"CREATE TABLE reverse_etl.persons AS SELECT 'pushed-' || i AS id, i AS score FROM range({PEOPLE}) t(i)"
         )
-    with sandbox.launch(
+    with forked.launch(
         people=2000, deliveries=30_000, days=90, campaigns=4, segments=12, app_rps=0, track_rps=0, latency_ms=25
     ) as box:
         env = environment(home, box, CIO_START_DATE=START.isoformat())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished, environment
 from cio_assets_tests.small_disk import SmallDisk, small_disk
 from cio_assets_tests.truth import differences, live, stored
@@ -22,7 +23,7 @@ ROOM, NO_ROOM = "size=64m", "size={}k"
 @pytest.fixture(scope="module")
 def people() -> Iterator[sandbox.Sandbox]:
     """Fifty requests of attributes, 7 MB of them."""
-    with sandbox.launch(people=5000, deliveries=0, activities=0, app_rps=0) as box:
+    with forked.launch(people=5000, deliveries=0, activities=0, app_rps=0) as box:
         yield box
 
 

@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.in_process import settings_of
 from cio_assets_tests.soak import documented
 from cio_assets_tests.soak.days import Days, Ran, fortnight_before
@@ -94,7 +95,7 @@ def fortnight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortnight]:
     home = tmp_path_factory.mktemp("fortnight")
     (home / "dagster").mkdir()
     with (
-        sandbox.launch(
+        forked.launch(
             people=600,
             deliveries=3000,
             days=35,

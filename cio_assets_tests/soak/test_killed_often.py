@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import environment, run_cli
 from cio_assets_tests.soak.whole import Truth, start_cli, wait_for_requests
 
@@ -42,7 +43,7 @@ class Workspace:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     folder = tmp_path_factory.mktemp("clean")
-    with sandbox.launch(
+    with forked.launch(
         people=20_000,
         deliveries=50_000,
         activities=6_000,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cio_assets import sandbox
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import environment, run_cli
 from cio_assets_tests.soak.whole import start_cli
 
@@ -24,7 +24,7 @@ READ = {
 
 
 def test_the_budget_of_a_minute(tmp_path: Path) -> None:
-    with sandbox.launch(
+    with forked.launch(
         people=30_000,
         deliveries=5000,
         activities=0,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cio_assets import sandbox
 from cio_assets.warehouse import Warehouse
+from cio_assets_tests import forked
 from cio_assets_tests.reverse_etl.pushing import EVENTS, Pushing, sync
 
 
@@ -31,7 +31,7 @@ def pushing(warehouse: Warehouse, tmp_path: Path) -> Iterator[Pushing]:
                       TIMESTAMPTZ '2026-10-01' + INTERVAL (i) HOUR AS timestamp
                FROM range(50) t(i)"""
         )
-    with sandbox.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0) as box:
+    with forked.launch(people=0, campaigns=0, objects=0, app_rps=0, track_rps=0) as box:
         yield Pushing(box, tmp_path, warehouse=warehouse)
 
 

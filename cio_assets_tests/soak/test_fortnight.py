@@ -22,7 +22,7 @@ from cio_assets_tests.soak.days import Days, Ran, fortnight_before
 from cio_assets_tests.soak.whole import TABLES, VIEWS
 from cio_assets_tests.truth import KEYS, differences, live, stored
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900), pytest.mark.xdist_group("fortnight")]
 
 MONDAY = fortnight_before(datetime.now(UTC))
 START = (MONDAY - timedelta(days=40)).date()

@@ -26,7 +26,7 @@ test: install
 
 # What takes minutes; says what it measured.
 soak: install
-	$(BIN)/python -m pytest -rP -n $(WORKERS) --dist loadgroup -m "soak and not alone"
+	$(BIN)/python -m pytest -rP -n $(WORKERS) --dist loadscope -m "soak and not alone"
 	$(BIN)/python -m pytest -rP -m "soak and alone"
 
 dev: install

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from cio_assets import sandbox
 from cio_assets_tests import forked
@@ -19,6 +21,18 @@ PROJECT = Path(__file__).parents[1]
 # Tests do not time: a busy machine is no failure.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+class LongTests(LoadScopeScheduling):
+    """Tests of a module go to one worker, for they share what is made once; cells of the matrix share little."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "test_fault_matrix" in nodeid else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongTests | None:
+    """`--dist loadscope` is how `make soak` shares its tests out."""
+    return LongTests(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cio_assets_tests import forked
 from cio_assets_tests.conftest import environment, run_cli
 from cio_assets_tests.soak.whole import Truth, start_cli, wait_for_requests
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(500), pytest.mark.xdist_group("killed_often")]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(500)]
 
 KILLS = 20
 NOW = datetime.now(UTC)

@@ -26,8 +26,8 @@ test: install
 
 # What takes minutes; says what it measured.
 soak: install
-	$(BIN)/python -m pytest -rP -n $(WORKERS) --dist loadscope -m "soak and not alone"
-	$(BIN)/python -m pytest -rP -m "soak and alone"
+	$(BIN)/python -m pytest -rP --show-capture=stdout -n $(WORKERS) --dist loadscope -m "soak and not alone"
+	$(BIN)/python -m pytest -rP --show-capture=stdout -m "soak and alone"
 
 dev: install
 	@mkdir -p "$(DAGSTER_HOME)" && { [ -e "$(DAGSTER_HOME)/dagster.yaml" ] || cp dagster.yaml "$(DAGSTER_HOME)/"; }

@@ -8,8 +8,11 @@ those of an earlier run, and load them.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
 
 from cio_assets.assets.api import AppApi, Observer
 from cio_assets.assets.factory import parent_columns
@@ -21,6 +24,9 @@ from cio_assets.customerio import CustomerioError
 from cio_assets.io_managers import make_warehouse
 from cio_assets.warehouse import WarehouseError
 from cio_assets.warehouse.ledger import Ledger
+
+STILL_SO = 300
+"""Seconds for which an error that a reading met is that of its asset too: the service is not asked in vain twice."""
 
 READERS = 2
 """Threads: activities are one long chain of pages, which the others shall not wait for."""
@@ -39,7 +45,8 @@ class ReadAhead:
         self._todo = [name for name in wanted if not TABLES[name].view]
         self._reading: set[str] = set()
         self._loaded: set[str] = set()
-        self._met: dict[str, CustomerioError | WarehouseError] = {}
+        self._asked: dict[str, datetime] = {}
+        self._met: dict[str, tuple[float, CustomerioError | WarehouseError]] = {}
         self._moved = threading.Condition()
         api.before_reading, api.after_loading = self._take, self._note_loaded
 
@@ -49,15 +56,16 @@ class ReadAhead:
             self._todo.clear()
             self._moved.notify_all()
 
-    def _take(self, table: str) -> None:
-        """Leave a table to its asset: at once, or when it is read. Raises what its reading met."""
+    def _take(self, table: str) -> datetime | None:
+        """Leave a table to its asset: at once, or when it is read. Answers when it was asked; raises what was met."""
         with self._moved:
             if table in self._todo:
                 self._todo.remove(table)
             self._moved.wait_for(lambda: table not in self._reading)
-            met = self._met.pop(table, None)
-        if met:
+            when, met = self._met.pop(table, (0.0, None))
+        if met and time.monotonic() - when < STILL_SO:
             raise met
+        return self._asked.get(table)
 
     def _note_loaded(self, table: str) -> None:
         with self._moved:
@@ -69,11 +77,13 @@ class ReadAhead:
 
     def _work(self) -> None:
         while (table := self._next()) is not None:
-            with suppress(Exception):  # whatever it is, the asset meets it again, and tells it in its own way
-                self._read(TABLES[table])
-            with self._moved:
-                self._reading.remove(table)
-                self._moved.notify_all()
+            try:
+                with suppress(Exception):  # whatever it is, the asset meets it again, and tells it in its own way
+                    self._read(TABLES[table])
+            finally:
+                with self._moved:
+                    self._reading.remove(table)
+                    self._moved.notify_all()
 
     def _next(self) -> str | None:
         """A table that can be read now; waits for one, None when there will be no other."""
@@ -93,14 +103,16 @@ class ReadAhead:
         return needed & self._wanted.keys()
 
     def _read(self, table: Table) -> None:
-        warehouse, wanted = make_warehouse(self._api.settings), self._wanted[table.name]
+        warehouse, now = make_warehouse(self._api.settings), self._api.now()
+        wanted = replace(self._wanted[table.name], at=now)
         with warehouse.attached():
             ledger = Ledger(warehouse, sources_of(self._api))
             ledger.check()
             parents = {parent.table: warehouse.read(parent.table, parent_columns(parent)) for parent in table.parents}
             stored = warehouse.count(table.name) if table.variants_repeat else 0
             plan = plan_reading(table, wanted, self._api, ledger, parents, stored)
+        self._asked[table.name] = now
         try:
             read_rows(plan, wanted, self._api, self._observer, ahead=True).staged.keep()
         except (CustomerioError, WarehouseError) as error:  # not to be paid for twice
-            self._met[table.name] = error
+            self._met[table.name] = time.monotonic(), error

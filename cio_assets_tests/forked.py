@@ -14,7 +14,9 @@ from typing import Any
 
 from cio_assets.cli import main
 from cio_assets.sandbox import Sandbox, SandboxOptions, serve
+from cio_assets_tests import revisions
 
+revisions.read_once()
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
     [__name__, "cio_assets.console", "cio_assets.check", "cio_assets.sandbox.server", "pandas"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,8 @@ def test_a_whole_sync_from_afar_uses_the_budget_and_keeps_to_it(home: Path, tmp_
     metrics = "GET /v1/campaigns/{campaign_id}/actions/{action_id}/metrics"
     fan_out = [at for at, endpoint in stats["arrivals"] if endpoint == metrics]
     assert len(fan_out) > 100
-    assert share_of_budget(fan_out) >= 0.95
+    # Beside the fan-out other tables are read: together they use the budget.
+    assert share_of_budget([at for at in arrivals if fan_out[0] <= at <= fan_out[-1]]) >= 0.95
 
 
 @pytest.mark.alone
@@ -41,8 +43,8 @@ def test_a_long_window_is_read_side_by_side(home: Path, tmp_path: Path) -> None:
     assert stats["busiest_second"] <= 10
     arrivals = [at for at, _ in stats["arrivals"]]
     assert share_of_budget(arrivals) >= 0.95
-    # Two windows for 200 days, and at most one page in each that the service leaves empty.
-    assert len(arrivals) <= 1.05 * deliveries / 1000 + 2 + 2
+    # Two windows for 200 days, in each perhaps a page that the service leaves empty, and three cuts (a request each).
+    assert len(arrivals) <= ceil(deliveries / 1000) + 2 + 2 + 3
 
 
 def share_of_budget(arrivals: list[float]) -> float:

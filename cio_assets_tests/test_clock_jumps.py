@@ -42,13 +42,9 @@ def change(box: sandbox.Sandbox) -> None:
     "clocks",
     [
         pytest.param([off_by(HOUR), off_by(NONE)], id="set back between syncs"),
-        pytest.param([off_by(-HOUR), off_by(NONE)], id="set forward between syncs", marks=pytest.mark.soak),
-        pytest.param([off_by(HOUR), off_by(NONE), off_by(HOUR)], id="set back and forward", marks=pytest.mark.soak),
         pytest.param([off_by(NONE), off_by(HOUR), off_by(NONE)], id="set forward and back", marks=pytest.mark.soak),
-        pytest.param([off_by(HOUR, NONE, 9), off_by(NONE)], id="set back in the first sync", marks=pytest.mark.soak),
         pytest.param([off_by(-HOUR, NONE, 9), off_by(NONE)], id="set forward in the first", marks=pytest.mark.soak),
         pytest.param([off_by(HOUR), off_by(HOUR, NONE, 9)], id="set back in the second", marks=pytest.mark.soak),
-        pytest.param([off_by(NONE), off_by(NONE, HOUR, 9)], id="set forward in the second", marks=pytest.mark.soak),
     ],
 )
 def test_every_sync_brings_what_there_is(tmp_path: Path, clocks: list[Clock]) -> None:

@@ -108,13 +108,15 @@ class Matrix:
         self._columns: dict[str, Reads | Pushes] = {}
 
     def cell(self, column: str, fault: str) -> Cell:
-        """Try a fault on a column, for ever and once at each place."""
+        """Try a fault on a column, for ever and once at each place; one that passes at one of them, in turn."""
         tried = self._columns.get(column) or self._column(column)
         ever = tried.meet(fault, EVER)
         if not ever.met:
             assert ever.outcome == RIGHT
             return Cell()
-        once = [tried.meet(fault, Case(place)) for place in range(len(tried.column.places))]
+        places = range(len(tried.column.places))
+        chosen = [places[PASSING.index(fault) % len(places)]] if fault in PASSING else places
+        once = [tried.meet(fault, Case(place)) for place in chosen]
         met = [seen for seen in once if seen.met]
         for seen in (ever, *met):
             failed = seen.outcome in (OLD, REST)

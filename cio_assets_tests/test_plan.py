@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from cio_assets import sandbox
+from cio_assets.catalog import TABLES
 from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished, environment, run_cli
 
@@ -24,6 +25,11 @@ KNOWN = """
     broadcast_messages campaign_messages customer_activities customer_messages newsletter_messages
 """.split()
 """Tables of which a first plan knows the requests: whole lists, and what is asked once for each row of one."""
+
+CHANGED = ",".join(
+    name for name in TABLES if name.startswith(("campaign", "newsletter", "segment")) and not TABLES[name].view
+)
+"""The tables that the story changes."""
 
 SERVICE_S_WHIM = 3
 A_FEW_PARENTS = 16
@@ -129,7 +135,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         box.mutate("add_action", campaign_id=2)
         box.mutate("delete_newsletter")
         box.mutate("delete_segment")
-        yield Story(first, second, compare(box, run), before)
+        yield Story(first, second, compare(box, run, "--select", CHANGED), before)
 
 
 def test_numbers_without_a_mark_are_true_and_estimates_are_close(story: Story) -> None:

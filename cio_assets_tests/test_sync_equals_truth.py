@@ -16,6 +16,7 @@ import pytest
 from cio_assets import sandbox
 from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished, environment, run_cli
+from cio_assets_tests.soak.documented import WHOLE_LISTS
 from cio_assets_tests.truth import KEYS, differences, live, stored
 
 START = (datetime.now(UTC) - timedelta(days=210)).date()
@@ -90,21 +91,7 @@ def documented_minimum(box: sandbox.Sandbox) -> dict[str, int]:
     objects = Counter(row["object_type_id"] for row in box.truth("objects"))
     suppressed = Counter(row["type"] for row in box.truth("esp_suppressions"))
     hidden = Counter(bool(row.get("hidden")) for row in box.truth("sender_identities"))
-    whole_lists = [
-        "broadcasts",
-        "campaigns",
-        "collections",
-        "exports",
-        "info_ip_addresses",
-        "object_types",
-        "reporting_webhooks",
-        "segments",
-        "snippets",
-        "subscription_topics",
-        "transactional_messages",
-        "workspaces",
-    ]
-    return dict.fromkeys(whole_lists, 1) | {
+    return dict.fromkeys(WHOLE_LISTS, 1) | {
         "activities": ceil(count["activities"] / 100) + 2,
         "broadcast_action_metrics": 4 * count["broadcast_actions"],
         "broadcast_actions": pages(broadcast_actions, 10, len(broadcasts)),

@@ -29,7 +29,7 @@ OBSERVE_SECONDS = 5.0
 
 
 def _nothing(_: str) -> None:
-    """Nobody wants to know."""
+    """Nobody reads ahead."""
 
 
 class AppApi:
@@ -49,11 +49,13 @@ class AppApi:
         self.now = now
         self.sleep = sleep
         self.observer = observer
-        self.before_reading: Callable[[str], object] = _nothing
-        """Told the table that an asset is about to read."""
+        self.before_reading: Callable[[str], datetime | None] = _nothing
+        """Told the table that an asset is about to read; answers when its rows were asked for, where they were."""
         self.after_loading: Callable[[str], object] = _nothing
         """Told the table that an asset has loaded."""
         self._refused: CredentialsRefused | None = None
+        self._limiter: RateLimiter | None = None
+        self._making = threading.Lock()
 
     def remember(self, error: CredentialsRefused) -> None:
         """Ask nothing more in this process after a 401: every other request would be refused the same way.
@@ -82,9 +84,12 @@ class AppApi:
         refuse_to_mix(self.settings, self.url)
         if self._refused:
             raise self._refused
-        limiter = RateLimiter(self.settings.budget_dir, urlsplit(self.url).netloc, key, self.settings.app_rps)
+        with self._making:  # one for all clients: a process queues once for its turn, however many tables it reads
+            self._limiter = self._limiter or RateLimiter(
+                self.settings.budget_dir, urlsplit(self.url).netloc, key, self.settings.app_rps
+            )
         return AppClient(
-            base_url=self.url, key=key, limiter=limiter, region=self.settings.region, max_attempts=max_attempts
+            base_url=self.url, key=key, limiter=self._limiter, region=self.settings.region, max_attempts=max_attempts
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from cio_assets.catalog import Endpoint, Table
-from cio_assets.customerio.rate_limit import MARGIN, UNLIMITED
+from cio_assets.customerio.rate_limit import MOST_LATE, UNLIMITED
 
 _FIXED_PAGE = 10
 """Rows of a page whose size the API does not let choose: actions (customerio-api.md, section 3)."""
@@ -98,7 +98,7 @@ def from_a_page(times: Sequence[int], first: int, now: int, *, ended: bool) -> E
 
 def minutes(requests: int, rate: float) -> float:
     """How long so many requests take at `rate` a second."""
-    return requests * MARGIN / rate / 60 if 0 < rate < UNLIMITED else 0.0
+    return requests * (1 + MOST_LATE) / rate / 60 if 0 < rate < UNLIMITED else 0.0
 
 
 def largest(counts: Iterable[Mapping[str, int | None]]) -> Mapping[str, int | None]:

@@ -1,6 +1,7 @@
 """A catalog row becomes a software-defined asset."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -74,8 +75,7 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
             raise dg.Failure(
                 "The run names no partition of this asset: give a range whose end is not before its start."
             )
-        api.before_reading(table.name)
-        wanted = _wanted(table, context)
+        wanted = replace(_wanted(table, context), at=api.before_reading(table.name))
         with warehouse.attached():  # once for all that is asked of it
             ledger = Ledger(warehouse, sources)
             ledger.check()

@@ -27,6 +27,10 @@ class ReadRows:
     earlier_pages: int
 
 
+class Occupied(Exception):
+    """Another run is reading the table: nothing that is read beside it would be kept."""
+
+
 AHEAD, EARLIER = "read ahead", "earlier pages"
 """Notes of a reading ahead for the asset that loads the rows: its cost, and how many pages it had found staged."""
 
@@ -34,7 +38,7 @@ AHEAD, EARLIER = "read ahead", "earlier pages"
 def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer, *, ahead: bool = False) -> ReadRows:
     """Read; whoever loads the rows discards them, or keeps them for the next run. Raises what the client raises.
 
-    `ahead`: for another reader of this very sync, whose cost this is then.
+    `ahead`: for another reader of this very sync, whose cost this is then; raises `Occupied`.
     """
     started, name = time.monotonic(), plan.table.name
     inputs = f"{plan.fingerprint(sources_of(api)(name))} {wanted.full_pass}"
@@ -43,6 +47,8 @@ def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer, *, ah
         api.client() as client,
         Staging(api.settings.staging_dir, name, inputs, slot=slot, began=api.now()) as staging,
     ):
+        if ahead and not staging.durable:
+            raise Occupied
         try:
             with observed(observer, name, client, staging):
                 extracted = plan.read(client, staging)

@@ -38,6 +38,8 @@ class Wanted:
     window: tuple[datetime, datetime] | None = None
     full_pass: str = ""
     """Names the full pass that this is part of, where it is one."""
+    at: datetime | None = None
+    """When it was decided what to ask, where that was before now: what is asked depends on it."""
 
     @property
     def full(self) -> bool:
@@ -74,7 +76,7 @@ def plan_reading(
     table: Table, wanted: Wanted, api: AppApi, ledger: Ledger, parents: Mapping[str, pa.Table], stored: int
 ) -> Plan:
     """Decide what to ask for a table of which `stored` rows are there; `parents` are the rows of its parent tables."""
-    c = Circumstances(api.now(), timedelta(days=api.settings.full_every_days), wanted.full)
+    c = Circumstances(wanted.at or api.now(), timedelta(days=api.settings.full_every_days), wanted.full)
     if table.refresh is Refresh.WINDOW:
         return _deliveries(table, wanted, api.now, c)
     if table.series:

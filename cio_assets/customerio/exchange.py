@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 from . import retry
@@ -89,6 +90,7 @@ class Exchange:
         self._limiter = limiter
         self._max_attempts = max_attempts
         self._closed = threading.Event()
+        self._mine = threading.local()  # the path that a thread is asking
         self._sleep = sleep or self._closed.wait
         self._transport = Transport(
             base_url, gate=self._gate, headers=headers, timeout=timeout, connections=connections
@@ -115,18 +117,19 @@ class Exchange:
         self._transport.close()
 
     @contextmanager
-    def _gate(self) -> Generator[None, None, None]:
+    def _gate(self) -> Generator[Callable[[], None], None, None]:
         if self._limiter is None:
-            yield
+            yield lambda: None
             return
-        with self._limiter.slot(self._closed.is_set) as waited:
-            self.usage.waited(waited)
-            yield
+        with self._limiter.slot(self._closed.is_set) as sent:
+            self.usage.waited(sent.waited)
+            yield partial(self._limiter.answered, sent, self._mine.path)
 
     def _attempt(self, request: Request) -> tuple[retry.Outcome, tuple[Received, Any]]:
         if self._closed.is_set():
             raise ClientClosed(f"{request.shown}: the client is closed", method=request.method, path=request.path)
         self.usage.request(request.path, len(request.body or b""))
+        self._mine.path = request.path
         headers = {"Content-Type": "application/json"} if request.body is not None else {}
         received = self._transport.send(request.method, request.url, request.body, headers)
         self.usage.received(len(received.content))

@@ -11,7 +11,7 @@ from cio_assets.turns import locked
 
 from .errors import LimiterUnavailable
 
-_SIZE = 512  # bytes written, always as many and in one go; ours are below 300
+_SIZE = 1024  # bytes written, always as many and in one go; ours are below 700
 _MOST = 4096  # bytes read
 
 

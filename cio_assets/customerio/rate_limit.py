@@ -1,7 +1,8 @@
 """One request budget for one API host and key, shared by all threads and processes of a machine.
 
 A slot is waited for INSIDE a file lock, held while the request is written to the wire, and then stamped with the time
-it really is: so no delay between grant and sending can push two requests together.
+it really is: so no delay between grant and sending can push two requests together. How late a request may have arrived
+is told by its answer, long before the request ten later is sent: that one keeps this distance too.
 """
 
 import contextlib
@@ -9,17 +10,24 @@ import hashlib
 import math
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from .errors import ClientClosed
 from .process_lock import LockedFile
 
 UNLIMITED: Final = 10_000.0  # requests per second from which (and from 0 down) no slot is taken
-# 3 % slower than the rate asks: with 10/s, any 11 requests span 1.03 s, so that 30 ms of network jitter still leave 10
-# in any second. Measured with 3 processes of 2 threads: 9.6/s and more, 10 at most in any second.
-MARGIN: Final = 1.03
+# A request that left at 0 s and arrived 20 ms late shares a second with one that leaves at 1 s and arrives in time.
+# The answer bounds this: where it came 5 ms later than the quickest of its kind ever did, the request was hardly more
+# than 5 ms late. Until an answer has told, and where answers take now this long, now that, 3 % of the window (30 ms).
+MOST_LATE: Final = 0.03
+STEADY: Final = 10  # answers of a kind, most of which took about as long as the quickest: these can tell
+BARELY: Final = 0.002  # seconds that are always taken for late
+SURE: Final = 0.001  # of the spacing; stamps are taken after writing
 WINDOW: Final = 10  # requests looked back on
 LONGEST_PAUSE: Final = 600.0  # seconds; a stamp further ahead is a broken clock
 SLOWDOWN: Final = 0.10  # each 429 widens the spacing by 10 % ...
@@ -30,6 +38,14 @@ _NAP: Final = 0.25  # seconds; the longest sleep between two looks at the pause 
 
 def _never() -> bool:
     return False
+
+
+@dataclass
+class Sent:
+    """A slot of the budget: the seconds it was waited for, and when its request had left."""
+
+    waited: float
+    moment: float = math.inf
 
 
 class RateLimiter:
@@ -55,24 +71,29 @@ class RateLimiter:
         self._turn = LockedFile(Path(directory) / f"{name}.turn")
         self._pause = LockedFile(Path(directory) / f"{name}.pause")
         self._limited = 0 < rate < UNLIMITED
-        self._spacing = MARGIN / rate if self._limited else 0.0
+        self._rate = rate
+        self._spacing = (1 + SURE) / rate if self._limited else 0.0
         self._window = max(1, min(WINDOW, int(rate))) if self._limited else 1
+        self._most_late = MOST_LATE * self._window / rate if self._limited else 0.0
+        self._took: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=2 * STEADY))
+        self._quickest: dict[str, float] = {}
+        self._telling = threading.Lock()
         self._clock = clock
         self._sleep = sleep
         self._own = threading.Lock()  # one thread of a process queues for the file, so processes share evenly
 
     @contextlib.contextmanager
-    def slot(self, stopped: Callable[[], bool] = _never) -> Generator[float, None, None]:
-        """Send ONE request inside: `with limiter.slot(): connection.send(...)`. Yields the seconds waited.
+    def slot(self, stopped: Callable[[], bool] = _never) -> Generator[Sent, None, None]:
+        """Send ONE request inside: `with limiter.slot() as sent: connection.send(...)`.
 
-        Connect before, read the answer after: only the writing belongs inside. Raises ClientClosed once `stopped()`
-        is true, LimiterUnavailable if the state files cannot be used.
+        Connect before, read the answer after (and tell `answered`): only the writing belongs inside. Raises
+        ClientClosed once `stopped()` is true, LimiterUnavailable if the state files cannot be used.
         """
         began = self._clock()
         while True:
             self._wait_for_pause(stopped)
             if not self._limited:
-                yield max(0.0, self._clock() - began)
+                yield Sent(max(0.0, self._clock() - began))
                 return
             with self._own, self._turn.held() as state:
                 history = self._history(state.read())
@@ -82,23 +103,45 @@ class RateLimiter:
                 # A late start is made up for, by half a spacing at most: an idle time is no credit for a burst.
                 due = max(history.due + self._spacing, now - self._spacing / 2)
                 state.write(history.after(now, due))  # for the case that this process dies in the next line
+                sent = Sent(max(0.0, now - began))
                 try:
-                    yield max(0.0, now - began)
+                    yield sent
                 finally:
-                    state.write(history.after(self._clock(), due))
+                    sent.moment = self._clock()
+                    state.write(history.after(sent.moment, due))
                 return
+
+    def answered(self, sent: Sent, kind: str) -> None:
+        """The answer to a request begins to arrive; those of one `kind` (an endpoint) take about equally long."""
+        took = self._clock() - sent.moment
+        if not self._limited or self._window < self._rate or took < 0:  # a second's lateness is not that of its parts
+            return
+        with self._telling:
+            recent = self._took[kind]
+            recent.append(took)
+            quickest = self._quickest[kind] = min(took, self._quickest.get(kind, took))
+            usual, known = median(recent), len(recent)
+        if known < STEADY or usual - quickest > self._most_late / 2:
+            return
+        # As late as it seems, and what the quickest may have been served faster than this one.
+        late = BARELY + (took - quickest) + (usual - quickest)
+        if late < self._most_late:
+            with self._pause.held() as state:
+                numbers = state.read() or {}
+                state.write(numbers | _Pause(numbers).heard(sent.moment, late))
 
     def pause(self, seconds: float) -> None:
         """After a 429: nobody sends for `seconds` (at most 600), and everybody sends a little slower for a while."""
         with self._pause.held() as state:
             now = self._clock()
-            pause = _Pause(state.read() or {})
+            numbers = state.read() or {}
+            pause = _Pause(numbers)
             slower = pause.slower(now)
             # Requests in flight together are told 429 together: that is one lesson.
             if not 0 <= now - pause.since < 1:
                 slower = min(SLOWEST, slower + SLOWDOWN)
             until = max(pause.until(now), now + min(max(seconds, 0.0), LONGEST_PAUSE))
-            state.write({"until": [until], "slower": [slower], "since": [now]})
+            state.write(numbers | {"until": [until], "slower": [slower], "since": [now]})
 
     def _paused(self) -> "_Pause":
         with self._pause.held() as state:
@@ -121,7 +164,8 @@ class RateLimiter:
             pause = self._paused()
             if pause.until(now) > now:
                 return False
-            left = history.next(self._spacing * (1 + pause.slower(now)), now) - now
+            late = pause.late(history.first, self._most_late)
+            left = history.next(self._spacing * (1 + pause.slower(now)), late, now) - now
             if left <= 0:
                 return True
             self._sleep(min(left, _NAP))
@@ -141,8 +185,16 @@ class _History:
         self._window = window
         self.due = due
 
-    def next(self, spacing: float, now: float) -> float:
-        """The earliest start: a spacing after the last was due, half a one after it left, and the window kept."""
+    @property
+    def first(self) -> float:
+        """When the first of the window's requests left."""
+        return self._sent[0] if self._sent else -math.inf
+
+    def next(self, spacing: float, late: float, now: float) -> float:
+        """The earliest start: a spacing after the last was due, half a one after it left, and the window kept.
+
+        `late`: seconds that the first of the window may have arrived after it left, longer than others do.
+        """
         # Nothing was sent in the future: where it seems so the clock went back, and all of it was just now.
         self._sent = [min(moment, now) for moment in self._sent]
         self.due = min(self.due, now)
@@ -150,7 +202,7 @@ class _History:
         if self._sent:
             earliest = max(earliest, self._sent[-1] + spacing / 2)
         if len(self._sent) == self._window:
-            earliest = max(earliest, self._sent[0] + spacing * self._window)
+            earliest = max(earliest, self._sent[0] + spacing * self._window + late)
         return earliest
 
     def after(self, moment: float, due: float) -> dict[str, list[float]]:
@@ -159,9 +211,13 @@ class _History:
 
 
 class _Pause:
-    """What 429s have taught: nobody sends before `until`, and the spacing is wider by `slower` for a while."""
+    """What answers have taught. 429s: nobody sends before `until`, and the spacing is wider by `slower` for a while.
+
+    And of the last requests by the moment they left, how late they may have arrived.
+    """
 
     def __init__(self, numbers: dict[str, list[float]]) -> None:
+        self._late = list(zip(numbers.get("heard", []), numbers.get("late", []), strict=False))
         self._until = next(iter(numbers.get("until", [])), 0.0)
         self._slower = next(iter(numbers.get("slower", [])), 0.0)
         self.since = next(iter(numbers.get("since", [])), -math.inf)
@@ -169,10 +225,23 @@ class _Pause:
     def until(self, now: float) -> float:
         return self._until if self._until - now <= LONGEST_PAUSE else 0.0
 
+    def late(self, moment: float, unknown: float) -> float:
+        """Seconds that the request which left at `moment` may have been late."""
+        return min(unknown, dict(self._late).get(_micro(moment), unknown))
+
+    def heard(self, moment: float, late: float) -> dict[str, list[float]]:
+        """The numbers to keep of one more answer."""
+        known = [*self._late, (_micro(moment), _micro(late))][-2 * WINDOW :]
+        return {"heard": [moment for moment, _ in known], "late": [late for _, late in known]}
+
     def slower(self, now: float) -> float:
         """The widening of the spacing that is left of the last 429s, 0 to 1."""
         age = now - self.since
         return min(SLOWEST, max(0.0, self._slower - age * RECOVERY)) if 0 <= age < math.inf else 0.0
+
+
+def _micro(seconds: float) -> float:
+    return round(seconds, 6)
 
 
 def _go_on(stopped: Callable[[], bool]) -> None:

@@ -21,11 +21,13 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection
+from urllib3.response import HTTPResponse
 
 from .errors import CustomerioError
 from .retry import Failure
 
-Gate = Callable[[], AbstractContextManager[object]]
+Gate = Callable[[], AbstractContextManager[Callable[[], None]]]
+"""Entered around the writing of a request; what it gives is called when the answer's headers are there."""
 
 # A longer body leaves the slot after its headers: an upload must not make the whole machine wait.
 SMALL_BODY: Final = 64 * 1024
@@ -131,6 +133,7 @@ class _GatedConnection(HTTPConnection):
     gate: Gate
     _headers_only = False
     _used = False
+    _answered: Callable[[], None] | None = None
 
     def connect(self) -> None:
         self._used = False
@@ -147,9 +150,17 @@ class _GatedConnection(HTTPConnection):
         with self._slot() if self._headers_only else contextlib.nullcontext():
             super().endheaders(*args, **kwargs)
 
+    def getresponse(self) -> HTTPResponse:
+        answer = super().getresponse()
+        told, self._answered = self._answered, None
+        if told:
+            with contextlib.suppress(OSError, CustomerioError):  # not to know is the careful reading; the answer counts
+                told()
+        return answer
+
     @contextlib.contextmanager
     def _slot(self) -> Generator[None, None, None]:
-        with self.gate():
+        with self.gate() as self._answered:
             # The wait may have been long (a 429 pauses everybody) and the server may have hung up meanwhile. Bytes to
             # read tell it, except on a fresh connection, where they are TLS session tickets.
             if self._used and self.proxy is None and not self._headers_only and not self.is_connected:

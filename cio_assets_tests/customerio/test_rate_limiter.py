@@ -6,15 +6,18 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from cio_assets.customerio import AppClient, Call, ClientClosed, LimiterUnavailable, RateLimiter
-from cio_assets.customerio.rate_limit import MARGIN
+from cio_assets.customerio.rate_limit import BARELY, MOST_LATE, SURE, Sent
 
 from .http_server import Say, Server
 
 ROOT = Path(__file__).parents[2]
+UNTOLD = (1 + SURE + MOST_LATE) / 10
+"""Seconds between two requests of which no answer tells how late they arrived."""
 
 
 class Clock:
@@ -82,7 +85,106 @@ def test_the_budget_is_kept_exactly(tmp_path: Path, clock: Clock) -> None:
     one, other = limiter(tmp_path, clock), limiter(tmp_path, clock)
     began = clock.now
     take(one, other, times=50)
-    assert clock.now - began == pytest.approx(99 * MARGIN / 10, rel=0.01)
+    assert clock.now - began == pytest.approx(99 * UNTOLD, rel=0.01)
+
+
+class Wire:
+    """Requests that arrive `late(n)` seconds after the quickest can, and whose answers take `busy(n)` more."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.arrived: list[float] = []
+        self._answers: list[tuple[float, RateLimiter, Sent]] = []
+
+    def take(self, one: RateLimiter, late: float, busy: float = 0.0, kind: str = "a") -> None:
+        with one.slot() as sent:
+            pass
+        self.arrived.append(sent.moment + 0.02 + late)
+        self._answers.append((sent.moment + 0.1 + late + busy, one, sent))
+        self._kind = kind
+
+    def closest(self, requests: int = 10) -> float:
+        """Seconds from an arrival to the one so many later, at least."""
+        arrived = sorted(self.arrived)
+        return min(later - earlier for earlier, later in zip(arrived, arrived[requests:], strict=False))
+
+    def rate(self) -> float:
+        return (len(self.arrived) - 1) / (max(self.arrived) - min(self.arrived))
+
+    def sleep(self, seconds: float) -> None:
+        """Time passes, and what is answered meanwhile is told at its moment."""
+        end = self.clock.now + seconds
+        for answer in sorted(self._answers, key=lambda answer: answer[0]):
+            if answer[0] <= end:
+                self._answers.remove(answer)
+                self.clock.now = max(self.clock.now, answer[0])
+                answer[1].answered(answer[2], self._kind)
+        self.clock.now = max(self.clock.now, end)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("busy", [0.0, 0.005, 0.01, 0.02, 0.028, 0.05, 0.3])
+def test_requests_that_arrive_late_share_no_second_with_ten_others(
+    busy: float, seed: int, tmp_path: Path, clock: Clock
+) -> None:
+    chance, wire = Random(seed), Wire(clock)
+    ones = [RateLimiter(tmp_path, "h", "k", 10, clock=clock, sleep=wire.sleep) for _ in range(3)]
+    for number in range(600):
+        late = chance.choice([0, 0, 0.001, 0.005, chance.uniform(0, 0.03)])
+        wire.take(ones[number % 3], late, chance.uniform(0, busy))
+    assert wire.closest() >= 1
+    assert wire.rate() > 9.65
+
+
+def test_nor_do_those_of_a_line_that_was_slow_for_a_while(tmp_path: Path, clock: Clock) -> None:
+    wire = Wire(clock)
+    one = RateLimiter(tmp_path, "h", "k", 10, clock=clock, sleep=wire.sleep)
+    for number in range(400):
+        wire.take(one, 0.02 if number // 60 % 2 else 0)
+    assert wire.closest() >= 1
+
+
+def test_at_higher_rates_nothing_is_spared(tmp_path: Path, clock: Clock) -> None:
+    chance, wire = Random(1), Wire(clock)
+    one = RateLimiter(tmp_path, "h", "k", 100, clock=clock, sleep=wire.sleep)
+    for _ in range(1000):
+        wire.take(one, 0.02 if chance.random() < 0.02 else 0)
+    assert wire.closest(100) >= 1
+
+
+def test_answers_that_come_in_time_spare_the_distance(tmp_path: Path, clock: Clock) -> None:
+    wire = Wire(clock)
+    one = RateLimiter(tmp_path, "h", "k", 10, clock=clock, sleep=wire.sleep)
+    for late in [0.0] * 30:
+        wire.take(one, late)
+    began = clock.now
+    for _ in range(100):
+        wire.take(one, 0.001)
+    # Those of a millisecond, and the usual one, which is as late.
+    assert clock.now - began == pytest.approx(100 * (1 + SURE + BARELY + 0.002) / 10, rel=0.001)
+
+
+def test_a_kind_of_requests_is_compared_with_itself_and_not_with_quicker_ones(tmp_path: Path, clock: Clock) -> None:
+    one = limiter(tmp_path, clock)
+
+    left = [clock.now]
+
+    def ten(kind: str, took: float) -> float:
+        for _ in range(10):
+            with one.slot() as sent:
+                pass
+            left.append(sent.moment)
+            clock.now += took
+            one.answered(sent, kind)
+        return left[-1] - left[-11]
+
+    for _ in range(2):
+        ten("quick", 0.01)
+        ten("slow", 0.08)
+    assert ten("slow", 0.08) == pytest.approx(1 + SURE + BARELY, abs=0.001)
+    assert ten("new", 0.08) <= 1 + SURE + MOST_LATE
+    ten("quick", 0.06)
+    assert ten("quick", 0.01) == pytest.approx(1 + SURE + MOST_LATE, abs=0.005), "fifty milliseconds late, perhaps"
 
 
 def test_idle_time_is_no_credit(tmp_path: Path, clock: Clock) -> None:
@@ -203,7 +305,7 @@ def test_pause_holds_for_others_and_slows_everybody_for_a_while(tmp_path: Path, 
         take(other, times=20)
         return (clock.now - before) / 20
 
-    normal = MARGIN / 10
+    normal = UNTOLD
     assert spacing() == pytest.approx(1.1 * normal, rel=0.02)
     clock.now += 30
     assert normal < spacing() < 1.06 * normal

@@ -69,7 +69,7 @@ MANNERS: list[Callable[[int, list[int]], Say]] = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), count=st.integers(1, 60))
 def test_exactly_the_refused_ones_are_reported(one_server: Server, data: st.DataObject, count: int) -> None:
     bad = data.draw(st.sets(st.integers(0, count - 1)), label="bad")

@@ -76,7 +76,7 @@ def box() -> Iterator[sandbox.Sandbox]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(FIXED))
 def test_every_row_is_accounted_for(kind: str, box: sandbox.Sandbox) -> None:
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(frames(kind))
     def check(rows: pa.Table) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cio_assets.reverse_etl import fingerprint
@@ -103,6 +103,7 @@ def test_a_file_that_is_no_database_says_so(duck: Warehouse) -> None:
 ROW = st.tuples(st.one_of(st.none(), st.sampled_from(["", "a", "b", "ab"])), st.integers(0, 3))
 
 
+@settings(max_examples=30)
 @given(rows=st.lists(ROW, max_size=6), others=st.lists(ROW, max_size=6), shuffled=st.randoms())
 def test_equal_rows_in_any_order_and_only_these_are_equal(
     rows: list[tuple], others: list[tuple], shuffled: object

@@ -171,7 +171,7 @@ def _run(con: duckdb.DuckDBPyConnection, kind: Kind, relation: str, **values: An
     return sorted(written_from(con, sync_of(kind.value, **values), relation), key=repr)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(frames(), st.sampled_from(["omit", "unset"]), st.booleans())
 def test_any_frame(frame: tuple[Kind, str], nulls: str, update: bool) -> None:
     """`written_from` holds every row against the schema and the limits; here they are counted and repeated."""

@@ -153,7 +153,7 @@ def compare(operation: dict[str, Any]) -> None:
 
 
 @given(operations())
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_agrees_with_the_specification(operation: dict[str, Any]) -> None:
     compare(operation)
 

@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 
 from cio_assets import sandbox
+from cio_assets.event_log import keep_open
 from cio_assets_tests import forked
 from cio_assets_tests.in_process import settings_of
 from cio_assets_tests.soak import documented
@@ -110,6 +111,7 @@ def fortnight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fortnight]:
         ) as box,
         dg.DagsterInstance.local_temp(str(home / "dagster")) as instance,
     ):
+        keep_open(instance)
         settings = settings_of(
             home, box, START, trailing_days=TRAILING, trailing_days_weekly=TRAILING_WEEKLY, schedules="on"
         )

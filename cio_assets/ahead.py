@@ -33,7 +33,7 @@ READERS = 2
 
 
 class ReadAhead:
-    """Reads `wanted`, the first that it can first, as soon as the run has loaded a table: so the key is known to work.
+    """Reads `wanted`, the first that it can first: one table alone, so that a key that does not work is tried once.
 
     Its threads do not outlive the process: what they have read by then is staged.
     """
@@ -47,8 +47,10 @@ class ReadAhead:
         self._loaded: set[str] = set()
         self._asked: dict[str, datetime] = {}
         self._met: dict[str, tuple[float, CustomerioError | WarehouseError]] = {}
+        self._tried = False
         self._moved = threading.Condition()
         api.before_reading, api.after_loading = self._take, self._note_loaded
+        threading.Thread(target=self._begin, name="read-ahead", daemon=True).start()
 
     def close(self) -> None:
         """Begin no other table."""
@@ -61,7 +63,7 @@ class ReadAhead:
         with self._moved:
             if table in self._todo:
                 self._todo.remove(table)
-            self._moved.wait_for(lambda: table not in self._reading)
+            self._moved.wait_for(lambda: self._tried and table not in self._reading)
             when, met = self._met.pop(table, (0.0, None))
         if met and time.monotonic() - when < STILL_SO:
             raise met
@@ -69,21 +71,37 @@ class ReadAhead:
 
     def _note_loaded(self, table: str) -> None:
         with self._moved:
-            if not self._loaded:
-                for number in range(READERS):
-                    threading.Thread(target=self._work, name=f"read-ahead-{number}", daemon=True).start()
             self._loaded.add(table)
             self._moved.notify_all()
 
+    def _begin(self) -> None:
+        try:
+            self._read_next()
+        finally:
+            with self._moved:
+                self._tried = True
+                self._moved.notify_all()
+        for number in range(1, READERS):
+            threading.Thread(target=self._work, name=f"read-ahead-{number}", daemon=True).start()
+        self._work()
+
     def _work(self) -> None:
-        while (table := self._next()) is not None:
-            try:
-                with suppress(Exception):  # whatever it is, the asset meets it again, and tells it in its own way
-                    self._read(TABLES[table])
-            finally:
-                with self._moved:
-                    self._reading.remove(table)
-                    self._moved.notify_all()
+        while self._read_next():
+            pass
+
+    def _read_next(self) -> bool:
+        """Read a table; False when there will be no other."""
+        table = self._next()
+        if table is None:
+            return False
+        try:
+            with suppress(Exception):  # whatever it is, the asset meets it again, and tells it in its own way
+                self._read(TABLES[table])
+        finally:
+            with self._moved:
+                self._reading.remove(table)
+                self._moved.notify_all()
+        return True
 
     def _next(self) -> str | None:
         """A table that can be read now; waits for one, None when there will be no other."""

@@ -98,8 +98,9 @@ def sync(
         todo = [name for name in tables if name not in done]
         last = [name for name in todo if name in activity_tables()]
         jobs = {job: [name for name in todo if job_of(TABLES[name]) == job and name not in last] for job in JOBS}
-        # The longest chain of pages first; its asset comes last.
-        order = [*last, *(name for name in in_order(todo) if name not in last)]
+        first, *others = in_order(todo) or [""]
+        # A short list tells whether the key works; then the longest chain of pages, whose asset comes last.
+        order = dict.fromkeys(name for name in (first, *last, *others) if name)
         full_pass = this.id if full else ""
         ahead = ReadAhead(api, {name: wanted(name, settings, ranges, full_pass) for name in order}, observer)
         stack.callback(ahead.close)

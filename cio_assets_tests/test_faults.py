@@ -138,16 +138,6 @@ def test_a_person_missing_from_the_batch_is_marked(box: sandbox.Sandbox, cli: Cl
     assert unequal(box, home / "warehouse.duckdb", ["customer_attributes"]) == []
 
 
-def test_an_empty_workspace_is_no_error(cli: Cli, home: Path) -> None:
-    with forked.launch(
-        people=0, campaigns=0, broadcasts=0, newsletters=0, segments=0, objects=0, deliveries=0, activities=0, app_rps=0
-    ) as box:
-        done = cli(box, "sync")
-        assert done.code == 0, done.text
-        assert box.stats()["violations"] == []
-        assert unequal(box, home / "warehouse.duckdb", ["customers", "messages", "campaigns", "objects"]) == []
-
-
 def test_relationships_from_the_people_tell_their_attributes(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
     tables = "customers,object_types,objects,customer_relationships"
     assert cli(box, "sync", "--select", tables, CIO_RELATIONSHIPS="people").code == 0

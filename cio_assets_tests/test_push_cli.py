@@ -10,9 +10,16 @@ import duckdb
 import pytest
 
 from cio_assets import sandbox
+from cio_assets.console import run_push
+from cio_assets.settings import load_settings
+from cio_assets_tests import forked
 from cio_assets_tests.conftest import Finished
+from cio_assets_tests.truth import stored
 
 Cli = Callable[..., Finished]
+NOTHING = dict.fromkeys(
+    ("people", "campaigns", "broadcasts", "newsletters", "segments", "objects", "deliveries", "activities"), 0
+)
 SECRETS = ("ann@example.com", "Ann Secret", "sandbox-track-key")
 
 
@@ -108,15 +115,25 @@ def test_credentials_are_asked_for(cli: Cli, box: sandbox.Sandbox, warehouse: Pa
     assert "nonsense" not in refused.text
 
 
-def test_a_sync_ends_with_a_push(cli: Cli, box: sandbox.Sandbox, warehouse: Path) -> None:
-    done = cli(box, "sync")
-    assert done.code == 0, done.text
-    assert numbers(done.out, "persons")[2] == "2"
-    without = cli(box, "sync", CUSTOMERIO_SITE_ID="")
-    assert without.code == 0
-    assert "Not pushed: persons" in without.out
-    alone = cli(box, "sync", "--select", "campaigns")
-    assert "persons" not in alone.out
+def test_a_sync_of_an_empty_workspace_is_no_error_and_ends_with_a_push(cli: Cli, warehouse: Path) -> None:
+    with forked.launch(**NOTHING, app_rps=0) as box:
+        done = cli(box, "sync")
+        assert done.code == 0, done.text
+        assert numbers(done.out, "persons")[2] == "2"
+        assert box.stats()["violations"] == []
+        for table in ("customers", "messages", "campaigns", "objects"):
+            # The pushed persons are there now, and were not when they were listed.
+            assert stored(warehouse, table) == [], table
+        alone = cli(box, "sync", "--select", "campaigns")
+        assert "persons" not in alone.out
+
+
+def test_a_sync_without_credentials_of_the_track_api_says_what_was_not_pushed(
+    warehouse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings(_env_file=None, dagster_home=warehouse.parent)
+    assert run_push(settings, wanted=False) is False
+    assert "Not pushed: persons" in capsys.readouterr().out
 
 
 def test_syncs_of_a_file(cli: Cli, box: sandbox.Sandbox, warehouse: Path, tmp_path: Path) -> None:

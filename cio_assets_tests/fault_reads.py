@@ -250,7 +250,8 @@ class Reads:
         for change in self.column.changes:
             self.box.mutate(**change, **({"value": number} if change["kind"] == "add_unknown_field" else {}))
         before, truth = self.rows, self._truth()
-        assert self._problems(before, truth), "nothing changed: old rows and right rows would be the same"
+        changed = any(differences(table, live(before[table]), truth[table]) for table in before)
+        assert changed, "old rows and right rows would be the same"
         path, spared = (self.column.path, None) if case.place is None else self.column.places[case.place]
         self.box.reset_stats()
         self.box.faults(rules=[{"kind": fault, "path": path} | case.limits(spared)], stall_seconds=STALL)

@@ -1,0 +1,94 @@
+"""Tables read ahead of their assets: one alone first, no asset waits in vain, errors are told once and not late."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cio_assets import ahead
+from cio_assets.ahead import ReadAhead
+from cio_assets.assets.api import AppApi
+from cio_assets.assets.reading import Wanted
+from cio_assets.catalog import TABLES, Table
+from cio_assets.customerio import ServiceUnavailable
+from cio_assets.settings import load_settings
+from cio_assets_tests.conftest import environment
+
+NAMES = ("segments", "snippets", "collections")
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppApi:
+    for name, value in environment(tmp_path / "home").items():
+        monkeypatch.setenv(name, value)
+    return AppApi(load_settings(_env_file=None, dagster_home=tmp_path / "home"))
+
+
+def begin(api: AppApi, monkeypatch: pytest.MonkeyPatch, read: Callable[[ReadAhead, Table], None]) -> ReadAhead:
+    """Read ahead with another reading of a table."""
+    monkeypatch.setattr(ReadAhead, "_read", read)
+    return ReadAhead(api, {name: Wanted() for name in NAMES}, None)
+
+
+def test_the_first_table_is_read_alone(api: AppApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, go, both = [], threading.Event(), threading.Barrier(ahead.READERS)
+
+    def read(_: ReadAhead, table: Table) -> None:
+        began.append(table.name)
+        if len(began) == 1:
+            assert go.wait(20)
+        else:
+            both.wait(20)  # the others side by side
+
+    reading = begin(api, monkeypatch, read)
+    waiting = threading.Thread(target=api.before_reading, args=[NAMES[0]])
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive(), "an asset waits while its table is read"
+    assert began == [NAMES[0]]
+    go.set()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    for name in NAMES[1:]:
+        api.before_reading(name)
+    reading.close()
+    assert not both.broken
+
+
+def test_whatever_ends_a_reading_its_asset_goes_on(api: AppApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_: ReadAhead, table: Table) -> None:
+        raise ValueError(table.name)
+
+    reading = begin(api, monkeypatch, read)
+    assert api.before_reading(NAMES[0]) is None
+    reading.close()
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_what_a_reading_met_is_its_asset_s_unless_it_is_old(
+    api: AppApi, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    def meet(reading: ReadAhead, table: Table) -> None:
+        when = ahead.time.monotonic() - (ahead.STILL_SO + 1 if old else 0)
+        reading._met[table.name] = when, ServiceUnavailable("away")
+
+    reading = begin(api, monkeypatch, meet)
+    if old:
+        assert api.before_reading(NAMES[0]) is None
+    else:
+        with pytest.raises(ServiceUnavailable, match="away"):
+            api.before_reading(NAMES[0])
+    reading.close()
+
+
+def test_a_table_that_nobody_has_begun_is_its_asset_s(api: AppApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_ahead: list[str] = []
+    reading = begin(api, monkeypatch, lambda _, table: read_ahead.append(table.name))
+    api.before_reading(NAMES[0])
+    reading.close()
+    api.before_reading(NAMES[-1])
+    assert len(read_ahead) == len(set(read_ahead))
+    assert TABLES.keys() >= set(read_ahead)

@@ -103,7 +103,7 @@ def _plain(value: Any) -> Any:
 
 
 def _official(box: dict[str, str]) -> Any:
-    from customerio import CustomerIO  # noqa: PLC0415 - only the processes that measure it
+    from customerio import CustomerIO  # noqa: PLC0415  # only the processes that measure it
 
     class Plain(CustomerIO):
         """It insists on https, and the sandbox speaks http."""

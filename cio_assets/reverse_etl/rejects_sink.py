@@ -11,7 +11,7 @@ import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
@@ -166,10 +166,10 @@ class _Bucket(RejectsSink):
     @contextmanager
     def _spooled(self, lines: Iterable[bytes]) -> Generator[IO[bytes]]:
         """The lines in a file without a name, which a killed process leaves nowhere."""
-        with self._scratch_failures():
-            _make_private(self._scratch)
-            file = tempfile.TemporaryFile(dir=self._scratch, buffering=0)  # noqa: SIM115 - closed by the next `with`
-        with file:
+        with ExitStack() as opened:
+            with self._scratch_failures():
+                _make_private(self._scratch)
+                file = opened.enter_context(tempfile.TemporaryFile(dir=self._scratch, buffering=0))
             for piece in _pieces(lines):
                 with self._scratch_failures():
                     _write_all(file, piece)

@@ -48,16 +48,12 @@ class AppSide:
     async def answer(self, call: Call) -> Answer:
         """Check a request against the documentation and answer it."""
         try:
-            if (call.route is None or call.route.needs_key) and not self._authorized(call):
-                raise ApiError(401, "unauthorized")  # noqa: TRY301 - answered below, like what the endpoints raise
-            if call.route is None:
-                raise ApiError(404, "no such endpoint")  # noqa: TRY301 - answered below, like what the endpoints raise
+            route = self._admitted(call)
             request = self._validate(call)
             request.fault = call.fault
             request.origin = f"{self._scheme}://{call.headers.get('host', '')}"
             loop = asyncio.get_running_loop()
-            handler = call.route.handler
-            body = await loop.run_in_executor(self._worker, lambda: orjson.dumps(handler(self._api, request)))
+            body = await loop.run_in_executor(self._worker, lambda: orjson.dumps(route.handler(self._api, request)))
             return Answer(200, body)
         except ApiError as error:
             if error.fault_of_client:
@@ -69,6 +65,14 @@ class AppSide:
         reference = f"{len(self._stats.app.arrivals):06x}"
         error = {"detail": f"{detail} (reference {reference})" if status != 401 else detail, "status": str(status)}
         return Answer(status, orjson.dumps({"errors": [error]}), headers=headers or {})
+
+    def _admitted(self, call: Call) -> Any:
+        """The route of a request that may be answered; without a key even a wrong address is told nothing."""
+        if (call.route is None or call.route.needs_key) and not self._authorized(call):
+            raise ApiError(401, "unauthorized")
+        if call.route is None:
+            raise ApiError(404, "no such endpoint")
+        return call.route
 
     def _validate(self, call: Call) -> Request:
         route = call.route

@@ -114,7 +114,7 @@ class Exports:
                 if job.total % PIECE == 0:
                     yield
             columns = [name for name in (names if attributes else sorted(names)) if name not in COLUMNS]
-            file = tempfile.TemporaryFile()  # noqa: SIM115 - links open it as long as the sandbox runs
+            file = _file()
             known.seek(0)
             file.write(_csv_line([*COLUMNS, *columns]))
             for place, line in enumerate(known, 1):
@@ -124,6 +124,11 @@ class Exports:
                     yield
             file.flush()
             job.file = file
+
+
+def _file() -> IO[bytes]:
+    """A file without a name, open as long as the sandbox runs: links lead to it."""
+    return tempfile.TemporaryFile()
 
 
 def _csv_line(values: list[str]) -> bytes:

@@ -69,7 +69,7 @@ class Sandbox:
 
     def _text(self, path: str, body: dict[str, Any] | None) -> str:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_sandbox{path}", data)  # noqa: S310 - our own server
+        request = urllib.request.Request(f"{self.url}/_sandbox{path}", data)
         secure = [urllib.request.HTTPSHandler(context=self._trust)] if self._trust else []
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *secure)
         try:
@@ -93,7 +93,7 @@ def launch(start_timeout: float = 120, **options: Any) -> Iterator[Sandbox]:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "CIO_SANDBOX_PARENT": str(os.getpid())}
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(  # noqa: S603 - a fixed command
+        process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         )
         try:

@@ -60,19 +60,19 @@ class Mutations(PeopleMutations):
         deliveries.keep(keep)
         return {"count": int((~keep).sum())}
 
-    def delete_campaign(self, id: int | None = None) -> Answer:  # noqa: A002 - the control's own word
+    def delete_campaign(self, id: int | None = None) -> Answer:
         """A campaign is gone; its deliveries stay in /v1/messages."""
         return self._retire("campaign", id)
 
-    def delete_newsletter(self, id: int | None = None) -> Answer:  # noqa: A002 - the control's own word
+    def delete_newsletter(self, id: int | None = None) -> Answer:
         """A newsletter is gone; its deliveries stay in /v1/messages."""
         return self._retire("newsletter", id)
 
-    def delete_segment(self, id: int | None = None) -> Answer:  # noqa: A002 - the control's own word
+    def delete_segment(self, id: int | None = None) -> Answer:
         """A segment is gone."""
         return self._drop(self.world.segments.items, id)
 
-    def change_campaign(self, id: int | None = None) -> Answer:  # noqa: A002 - the control's own word
+    def change_campaign(self, id: int | None = None) -> Answer:
         """A campaign is renamed, which moves its change markers."""
         campaigns = self.world.content.campaigns
         item = campaigns[next(iter(campaigns)) if id is None else id]

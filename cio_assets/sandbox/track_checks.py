@@ -48,7 +48,7 @@ def longer(text: str, most: int) -> bool:
 
 def check_keys(value: dict[str, Any], known: Collection[str], field: str) -> Checked:
     """Refuse keys that are not documented."""
-    if value.keys() <= known:  # pyright: ignore[reportOperatorIssue] - known is a set, which Collection does not say
+    if value.keys() <= known:  # pyright: ignore[reportOperatorIssue]  # known is a set, which Collection does not say
         return None
     return invalid(field, f"{field}: unknown keys" if field else "unknown keys of the operation")
 
@@ -149,7 +149,7 @@ def check_relationships(value: Any, check_identity: Callable[[Any, str], Checked
     return None
 
 
-def check_device(value: Any, token: str = "token") -> Checked:  # noqa: S107 - the name of a key, not a secret
+def check_device(value: Any, token: str = "token") -> Checked:  # noqa: S107  # the name of a key, not a secret
     """Refuse anything but a device of a token and a platform; version 1 calls the token `id`."""
     if type(value) is not dict:
         return invalid("device", "device must be an object")
@@ -171,7 +171,7 @@ def check_device(value: Any, token: str = "token") -> Checked:  # noqa: S107 - t
     return None
 
 
-def check_token(device: Any, token: str = "token") -> Checked:  # noqa: S107 - the name of a key, not a secret
+def check_token(device: Any, token: str = "token") -> Checked:  # noqa: S107  # the name of a key, not a secret
     """Refuse a device without a token."""
     if type(device) is not dict:
         return invalid("device", "device must be an object")

@@ -109,7 +109,7 @@ READ = ago(hours=24)
 def due(
     unit: SeriesUnit = UNIT,
     read_at: datetime | None = READ,
-    recent: Last | None = Last(ago(hours=1), ago(days=30)),  # noqa: B008 - frozen
+    recent: Last | None = Last(ago(hours=1), ago(days=30)),  # noqa: B008  # frozen
     touched: datetime | None = None,
     circumstances: Circumstances = USUAL,
 ) -> bool:

@@ -53,9 +53,9 @@ class Server:
             def do_GET(self) -> None:
                 outer._answer(self)
 
-            do_POST = do_GET  # noqa: N815 - the name http.server looks for
+            do_POST = do_GET  # noqa: N815  # the name http.server looks for
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's word
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's word
                 pass
 
         class Quiet(ThreadingHTTPServer):

@@ -150,7 +150,7 @@ def test_a_frame_that_cannot_be_stored_leaves_the_old_table_and_tells_no_value(d
 def test_duplicate_columns_leave_the_old_table(duck: Warehouse) -> None:
     _materialize(duck, _of(FRAME))
 
-    with pytest.raises(Exception):  # noqa: B017 - whichever part refuses it
+    with pytest.raises(Exception):  # noqa: B017  # whichever part refuses it
         _materialize(duck, _of(pa.table([[1], [2]], names=["a", "a"])))
 
     assert duck.read("orders", schema="mart").num_rows == 2

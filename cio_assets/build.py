@@ -21,7 +21,7 @@ from cio_assets.automation.workspace_tags import workspace_tags
 from cio_assets.catalog import TABLES
 from cio_assets.io_managers import WarehouseIOManager, make_warehouse
 from cio_assets.io_managers.track import track_io_manager
-from cio_assets.memory import share_arenas
+from cio_assets.memory import give_memory_back
 from cio_assets.reverse_etl.syncs_file import load_syncs
 from cio_assets.settings import Settings
 
@@ -41,7 +41,7 @@ def build_definitions(
     sync's source; `notify` is told what a failed sync or push says (mail, Slack …). Without `asking_checks` there are
     no checks that cost requests: a run of selected assets brings every check of them.
     """
-    share_arenas()
+    give_memory_back()
     syncs = load_syncs(settings.syncs_file)
     with warnings.catch_warnings():
         # backfill_policy is "beta" in 1.13; without it a range of partitions is one run each.

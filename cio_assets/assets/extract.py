@@ -117,7 +117,7 @@ class Reader:
                 return True
         return False
 
-    def walk(self, unit: Unit, only_note: Callable[[list[dict[str, Any]]], Any] | None = None) -> Chain:
+    def walk(self, unit: Unit, only_note: Callable[[Iterator[dict[str, Any]]], Any] | None = None) -> Chain:
         """Stage the pages of a unit that are not staged yet; or no rows, but what `only_note` makes of each page."""
         chain = self.staging.chain(unit_name(unit.call))
         restarted = False
@@ -141,11 +141,12 @@ class Reader:
         """Whether a 404 can mean that the parent has gone; never for a batch of people (observed-behaviour.md)."""
         return bool(unit.given) and any(parent.batch is None for parent in self.table.parents)
 
-    def pages(self, unit: Unit, chain: Chain) -> Iterator[tuple[Page, list[dict[str, Any]]]]:
-        """The pages of the unit that are not staged yet, and the rows of each."""
+    def pages(self, unit: Unit, chain: Chain) -> Iterator[tuple[Page, Iterator[dict[str, Any]]]]:
+        """The pages of the unit that are not staged yet, and the rows of each, made as they are taken: a page of
+        30 000 is large, and several are under way."""
         for page in self._client.pages(unit.call, Paging(self._endpoint.paging), self._items, chain.resume):
             given = {**{name: page.body.get(name) for name in self._endpoint.siblings}, **unit.given}
-            yield page, list(self._rows(page, given))
+            yield page, self._rows(page, given)
 
     def _rows(self, page: Page, given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         try:
@@ -192,7 +193,8 @@ def _newest_first(
         order = Order(descending=unordered not in reader.staging.noted)
         try:
             if not chain.finished:
-                for page, rows in reader.pages(unit, chain):
+                for page, made in reader.pages(unit, chain):
+                    rows = list(made)
                     keys = [tuple(row[name] for name in key) for row in rows]
                     over = bool(rows) and known.issuperset(keys)
                     over = over or order.passed([row["timestamp"] for row in rows], until and until.by_clock_of(page))

@@ -101,20 +101,21 @@ class _Reader:
         except NotFound:
             self._staging.leave(chain)
             return False
-        try:
-            rows = list(series.rows(self._table, answer.body, unit.period, starts, unit.parent))
-        except series.SeriesInvalid as error:
-            raise AnswerInvalid(f"GET {self._path}: {error}") from None
+        # Rows are made as they are staged: thousands of wide ones a request, and many requests are under way.
+        rows = series.rows(self._table, answer.body, unit.period, starts, unit.parent)
         if span:
             # A bucket belongs to the span in which it starts, whatever the service put around it.
-            rows = [row for row in rows if span[0] <= row["period_start"] < span[1]]
+            rows = (row for row in rows if span[0] <= row["period_start"] < span[1])
         read = covered and {
             **unit.parent,
             "period": unit.period,
             "span_from": int(covered[0].timestamp()),
             "span_to": int(covered[1].timestamp()),
         }
-        self._staging.page(chain, rows, span=read)
+        try:
+            self._staging.page(chain, rows, span=read)
+        except series.SeriesInvalid as error:
+            raise AnswerInvalid(f"GET {self._path}: {error}") from None
         return True
 
     def _version_2(

@@ -277,7 +277,8 @@ class Warehouse:
             raise kind(self._unusable(error)) from None
 
     def _attach(self, con: duckdb.DuckDBPyConnection) -> None:
-        statement = self._statement(con)
+        # A row group of texts is held in memory while it is written: half of the usual one takes 50 MB less.
+        statement = self._statement(con, *(["ROW_GROUP_SIZE 61440"] if self.kind == "duckdb" else []))
         try:
             for attempt in Retrying(
                 retry=retry_if_exception_message(match=_BUSY),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,14 +103,11 @@ class Writer:
         else:
             self._put(begin)
 
-    def write(self, line: Mapping[str, Any], rows: Iterable[bytes]) -> None:
+    def write(self, line: Mapping[str, Any], rows: bytes | bytearray) -> None:
         """Add a line about `rows`, which now stand at the end of the file of rows."""
-        widest = 0
-        for row in rows:
-            self._offset += len(row)
-            self._checksum = zlib.crc32(row, self._checksum)
-            widest = max(widest, len(row))
-        self._put({**line, "o": self._offset, "k": self._checksum, "w": widest})
+        self._offset += len(rows)
+        self._checksum = zlib.crc32(rows, self._checksum)
+        self._put({**line, "o": self._offset, "k": self._checksum})
 
     def sync(self) -> None:
         """Survive a power failure from here on."""

@@ -248,18 +248,23 @@ class Staging:
         with self._lock:
             self._pages += 1
             page = self._pages
-        lines = [_line({**row, PAGE: page, CHAIN: chain}) for row in rows]
+        # One text: tens of thousands of small ones would scatter over the memory that they leave.
+        text, count, longest = bytearray(), 0, 0
+        for row in rows:
+            one = _line({**row, PAGE: page, CHAIN: chain})
+            text += one
+            count, longest = count + 1, max(longest, len(one))
         with self._lock:
             with self._kept():
-                self._rows.writelines(lines)
-            self._row_count += len(lines)
-            self._longest = max(self._longest, *map(len, lines), 0)
+                self._rows.write(text)
+            self._row_count += count
+            self._longest = max(self._longest, longest)
             if span is not None:
                 self._spans.append(span)
             self.noted |= line.get("noted", {})
-            self._note(line | {"p": page, "n": len(lines)}, lines)
+            self._note(line | {"p": page, "n": count, "w": longest}, text)
 
-    def _note(self, line: Mapping[str, Any], rows: Iterable[bytes] = ()) -> None:
+    def _note(self, line: Mapping[str, Any], rows: bytes | bytearray = b"") -> None:
         """Write a line of the journal, after the rows it speaks of."""
         with self._kept():
             self._rows.flush()
@@ -287,7 +292,7 @@ class Staging:
         """Take in a line of an earlier run's journal."""
         self._pages = self.resumed_pages = max(self._pages, line.get("p", 0))
         self._row_count += line.get("n", 0)
-        self._longest = max(self._longest, line["w"])
+        self._longest = max(self._longest, line.get("w", 0))
         self._spans += [line["span"]] if "span" in line else []
         self.noted |= line.get("noted", {})
         if "left" in line:

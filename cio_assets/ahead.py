@@ -44,12 +44,13 @@ class ReadAhead:
         self._observer = observer or (lambda *_: None)
         self._todo = [name for name in wanted if not TABLES[name].view]
         self._reading: set[str] = set()
+        self._taken: set[str] = set()
         self._loaded: set[str] = set()
         self._asked: dict[str, datetime] = {}
         self._met: dict[str, tuple[float, CustomerioError | WarehouseError]] = {}
         self._tried = False
         self._moved = threading.Condition()
-        api.before_reading, api.after_loading = self._take, self._note_loaded
+        api.before_reading, api.after_reading, api.after_loading = self._take, self._note_read, self._note_loaded
         threading.Thread(target=self._begin, name="read-ahead", daemon=True).start()
 
     def close(self) -> None:
@@ -65,9 +66,15 @@ class ReadAhead:
                 self._todo.remove(table)
             self._moved.wait_for(lambda: self._tried and table not in self._reading)
             when, met = self._met.pop(table, (0.0, None))
-        if met and time.monotonic() - when < STILL_SO:
-            raise met
+            if met and time.monotonic() - when < STILL_SO:
+                raise met
+            self._taken.add(table)
         return self._asked.get(table)
+
+    def _note_read(self, table: str) -> None:
+        with self._moved:
+            self._taken.discard(table)
+            self._moved.notify_all()
 
     def _note_loaded(self, table: str) -> None:
         with self._moved:
@@ -107,13 +114,19 @@ class ReadAhead:
         """A table that can be read now; waits for one, None when there will be no other."""
         with self._moved:
             while self._todo:
-                table = next((name for name in self._todo if self._needs(TABLES[name]) <= self._loaded), None)
+                table = next((name for name in self._todo if self._is_due(TABLES[name])), None)
                 if table is not None:
                     self._todo.remove(table)
                     self._reading.add(table)
                     return table
                 self._moved.wait()
             return None
+
+    def _is_due(self, table: Table) -> bool:
+        # Nobody asks during the last load: it shall be a short one, so the longest of the metrics are read before.
+        unread = (*self._todo, *self._reading, *self._taken)
+        longer = table.series == 1 and any(TABLES[name].series == 2 for name in unread)
+        return not longer and self._needs(table) <= self._loaded
 
     def _needs(self, table: Table) -> set[str]:
         """What this very sync has to load before: parents, and of metrics the deliveries that tell whose moved."""

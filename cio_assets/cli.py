@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from types import ModuleType
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from cio_assets import sandbox
+from cio_assets.memory import leave_pandas_out
 from cio_assets.settings import SettingsError, load_settings
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+
+
+def command() -> None:
+    """The program `cio-assets`: `main`, and gone. Python would take itself apart for most of a second."""
+    leave_pandas_out()
+    code = main()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    atexit._run_exitfuncs()  # noqa: SLF001  # what was left to the end: the library has no public way
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return UNUSABLE
+    except BrokenPipeError:  # whoever read what it says has gone
+        return FAILED
     except (OSError, SQLAlchemyError) as error:
         reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         text = f"DAGSTER_HOME cannot be used ({reason}): see that its disk has room and that it can be written.\n"
@@ -144,4 +160,4 @@ def _rejects_retry(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

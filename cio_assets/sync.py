@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -35,6 +35,8 @@ from cio_assets.settings import Settings, SettingsError
 from cio_assets.unfinished import attempt, ended
 
 JOBS = (SNAPSHOTS, DELIVERIES, METRICS, RECENT_METRICS)
+
+NOT_READ = "not read, because a table it depends on failed"
 
 
 @dataclass(frozen=True)
@@ -90,30 +92,29 @@ def sync(
     home_instance = instance or open_instance(settings)
     where = (api.workspace, settings.warehouse_label, settings.warehouse_schema)
     inputs = repr((sorted(tables), ranges, full, where))
-    failed = False
     with ExitStack() as stack, attempt(settings.dagster_home.absolute(), inputs, home_instance) as this:
         tags = {SYNC_TAG: this.id} | ({FULL_TAG: "true"} if full else {})
         done = {name for name in tables if asset_key(name).to_python_identifier() in this.finished}
         yield from (_earlier(home_instance, table) for table in tables if table in done)
-        todo = [name for name in tables if name not in done]
-        last = [name for name in todo if name in activity_tables()]
-        jobs = {job: [name for name in todo if job_of(TABLES[name]) == job and name not in last] for job in JOBS}
-        first, *others = in_order(todo) or [""]
-        # A short list tells whether the key works; then the longest chain of pages, whose asset comes last.
-        order = dict.fromkeys(name for name in (first, *last, *others) if name)
+        todo = in_order(name for name in tables if name not in done)
+        runs = runs_of(todo)
         full_pass = this.id if full else ""
-        ahead = ReadAhead(api, {name: wanted(name, settings, ranges, full_pass) for name in order}, observer)
-        stack.callback(ahead.close)
-        refused: str | None = None
-        for job, chosen in {**jobs, ACTIVITIES: last}.items():
+        order = {name: wanted(name, settings, ranges, full_pass) for name in reading_order(todo)}
+        stack.callback(ReadAhead(api, order, observer).close)
+        failures: dict[str, TableResult] = {}
+        for job, chosen in runs:
+            refused = next((result.failure for result in failures.values() if result.refused), None)
             if refused:  # with 401: every other table would be, too
                 yield from (TableResult(table, failure=refused, refused=True) for table in chosen)
-            elif chosen:
-                for result in _run(definitions, home_instance, job, chosen, ranges.get(job), tags):
-                    failed = failed or result.failure is not None
-                    refused = refused or (result.failure if result.refused else None)
-                    yield result
-        ended(settings.dagster_home.absolute(), this, failed=failed)
+                continue
+            readable = with_parents(job, chosen, failures)
+            skipped = [TableResult(table, failure=NOT_READ) for table in chosen if table not in readable]
+            read = _run(definitions, home_instance, job, readable, ranges.get(job), tags) if readable else ()
+            for result in (*skipped, *read):
+                if result.failure is not None:
+                    failures[result.table] = result
+                yield result
+        ended(settings.dagster_home.absolute(), this, failed=bool(failures))
 
 
 def first_day(settings: Settings, since: date | None) -> date:
@@ -143,12 +144,58 @@ def partition_ranges(settings: Settings, since: date) -> dict[str, tuple[str, st
 
 
 def in_order(tables: Iterable[str]) -> list[str]:
-    """As a sync reads them: job by job, parents first."""
+    """Job by job, parents first, and first of all those of which others are children."""
+    parents = {parent.table for table in TABLES.values() for parent in table.parents}
 
     def depth(table: Table) -> int:
         return max((1 + depth(TABLES[parent.table]) for parent in table.parents), default=0)
 
-    return sorted(tables, key=lambda name: (JOBS.index(job_of(TABLES[name])), depth(TABLES[name])))
+    return sorted(tables, key=lambda name: (JOBS.index(job_of(TABLES[name])), depth(TABLES[name]), name not in parents))
+
+
+def runs_of(tables: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """The job and the tables of each run of a sync, so that there is always something to ask while one loads.
+
+    Deliveries are loaded while the children of the lists are read, for the metrics wait for them; of the metrics those
+    that take longest are loaded while the others are read. `tables` are in order.
+    """
+    apart = activity_tables()  # one long chain of pages, which nobody waits for
+    jobs = {job: [name for name in tables if job_of(TABLES[name]) == job and name not in apart] for job in JOBS}
+    lists, children = jobs[SNAPSHOTS], []
+    if jobs[DELIVERIES]:
+        lists = [name for name in lists if not TABLES[name].parents]
+        children = [name for name in jobs[SNAPSHOTS] if name not in lists]
+    runs = [
+        (SNAPSHOTS, lists),
+        (DELIVERIES, jobs[DELIVERIES]),
+        (SNAPSHOTS, children),
+        (METRICS, jobs[METRICS]),
+        (ACTIVITIES, [name for name in tables if name in apart]),
+        (RECENT_METRICS, jobs[RECENT_METRICS]),
+    ]
+    return [(job, chosen) for job, chosen in runs if chosen]
+
+
+def with_parents(job: str, tables: Sequence[str], failures: Collection[str]) -> list[str]:
+    """Without the lists' children of what failed in an earlier run, as Dagster leaves them out of one run."""
+    missing = set(failures) if job == SNAPSHOTS else set()
+    readable = []
+    for table in tables:
+        if any(parent.table in missing for parent in TABLES[table].parents):
+            missing.add(table)
+        else:
+            readable.append(table)
+    return readable
+
+
+def reading_order(tables: Sequence[str]) -> list[str]:
+    """A short list first, which tells whether the key works; then the longest chain of pages; then as they are loaded.
+
+    `tables` are in order.
+    """
+    chain = [name for name in tables if name in activity_tables()]
+    others = [name for _, chosen in runs_of(tables) for name in chosen if name not in chain]
+    return [*others[:1], *chain, *others[1:]]
 
 
 def wanted(name: str, settings: Settings, ranges: Mapping[str, tuple[str, str]], full_pass: str) -> Wanted:
@@ -212,7 +259,7 @@ def _run(
         elif table in metadata:
             yield replace(_succeeded(table, metadata[table], seconds.get(step, 0.0)), checks=wrong)
         else:
-            yield TableResult(table, failure="not read, because a table it depends on failed")
+            yield TableResult(table, failure=NOT_READ)
 
 
 def _found_wrong(

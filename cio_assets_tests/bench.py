@@ -27,9 +27,9 @@ from cio_assets_tests.conftest import environment
 
 _REPORT_PEAK = (
     # Nothing of the tests' own in that process: it would count.
-    "import sys; from cio_assets.cli import main; code = main(sys.argv[1:]); "
-    "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM')); "
-    "print('peak', int(peak.split()[1]) // 1024); sys.exit(code)"
+    "import atexit; from cio_assets.cli import command; "
+    "peak = lambda: next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1]; "
+    "atexit.register(lambda: print('peak', int(peak()) // 1024, flush=True)); command()"
 )
 
 

@@ -51,6 +51,8 @@ class AppApi:
         self.observer = observer
         self.before_reading: Callable[[str], datetime | None] = _nothing
         """Told the table that an asset is about to read; answers when its rows were asked for, where they were."""
+        self.after_reading: Callable[[str], object] = _nothing
+        """Told the table that an asset has read."""
         self.after_loading: Callable[[str], object] = _nothing
         """Told the table that an asset has loaded."""
         self._refused: CredentialsRefused | None = None

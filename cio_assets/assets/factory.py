@@ -82,6 +82,7 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
             stored = warehouse.count(table.name) if table.variants_repeat else 0
             plan = plan_reading(table, wanted, api, ledger, parents, stored)
         rows = read_rows(plan, wanted, api, api.observer or _log_to(context))
+        api.after_reading(table.name)
         usage = rows.usage
         context.add_output_metadata(
             {

@@ -122,7 +122,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("plan")
     sizes = {"people": 300, "campaigns": 3, "broadcasts": 2, "newsletters": 3, "segments": 4, "objects": 12}
     with forked.launch(**sizes, app_rps=0) as box:
-        env = environment(folder / "home", box)
+        start = (datetime.now(UTC) - timedelta(days=40)).date()
+        env = environment(folder / "home", box, CIO_START_DATE=f"{start}")
 
         def run(*arguments: str) -> Finished:
             return run_cli(list(arguments), env, folder)

@@ -121,7 +121,7 @@ class Exchange:
         if self._limiter is None:
             yield lambda: None
             return
-        with self._limiter.slot(self._closed.is_set) as sent:
+        with self._limiter.slot(self._closed.is_set, self) as sent:
             self.usage.waited(sent.waited)
             yield partial(self._limiter.answered, sent, self._mine.path)
 

@@ -11,13 +11,14 @@ import math
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 from .errors import ClientClosed
+from .fair_lock import FairLock
 from .process_lock import LockedFile
 
 UNLIMITED: Final = 10_000.0  # requests per second from which (and from 0 down) no slot is taken
@@ -80,12 +81,13 @@ class RateLimiter:
         self._telling = threading.Lock()
         self._clock = clock
         self._sleep = sleep
-        self._own = threading.Lock()  # one thread of a process queues for the file, so processes share evenly
+        self._own = FairLock()  # one thread of a process queues for the file, so processes share evenly
 
     @contextlib.contextmanager
-    def slot(self, stopped: Callable[[], bool] = _never) -> Generator[Sent, None, None]:
+    def slot(self, stopped: Callable[[], bool] = _never, sharer: Hashable = None) -> Generator[Sent, None, None]:
         """Send ONE request inside: `with limiter.slot() as sent: connection.send(...)`.
 
+        The sharers of a process have equal shares of what it gets, however many threads each has.
         Connect before, read the answer after (and tell `answered`): only the writing belongs inside. Raises
         ClientClosed once `stopped()` is true, LimiterUnavailable if the state files cannot be used.
         """
@@ -95,7 +97,7 @@ class RateLimiter:
             if not self._limited:
                 yield Sent(max(0.0, self._clock() - began))
                 return
-            with self._own, self._turn.held() as state:
+            with self._own.held(sharer), self._turn.held() as state:
                 history = self._history(state.read())
                 if not self._wait_for_turn(history, stopped):
                     continue  # paused meanwhile: let go of the lock, wait for the pause outside

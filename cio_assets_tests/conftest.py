@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,13 @@ def environment(home: Path, box: sandbox.Sandbox | None = None, **extra: str) ->
             "CUSTOMERIO_TRACK_API_KEY": box.track_key,
         }
     return kept | extra
+
+
+def clear_of_the_hour(seconds: float) -> None:
+    """Wait for the full hour if it is less than `seconds` away: with it, version 1 of metrics tells other hours."""
+    left = 3600 - time.time() % 3600
+    if left < seconds:
+        time.sleep(left + 1)
 
 
 def run_cli(arguments: list[str], env: Mapping[str, str], cwd: Path, timeout: float = 280) -> Finished:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,15 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppApi:
     return AppApi(load_settings(_env_file=None, dagster_home=tmp_path / "home"))
 
 
-def begin(api: AppApi, monkeypatch: pytest.MonkeyPatch, read: Callable[[ReadAhead, Table], None]) -> ReadAhead:
+def begin(
+    api: AppApi,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[ReadAhead, Table], None],
+    names: Iterable[str] = NAMES,
+) -> ReadAhead:
     """Read ahead with another reading of a table."""
     monkeypatch.setattr(ReadAhead, "_read", read)
-    return ReadAhead(api, {name: Wanted() for name in NAMES}, None)
+    return ReadAhead(api, {name: Wanted() for name in names}, None)
 
 
 def test_the_first_table_is_read_alone(api: AppApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,3 +97,34 @@ def test_a_table_that_nobody_has_begun_is_its_asset_s(api: AppApi, monkeypatch: 
     api.before_reading(NAMES[-1])
     assert len(read_ahead) == len(set(read_ahead))
     assert TABLES.keys() >= set(read_ahead)
+
+
+@pytest.mark.parametrize("by_its_asset", [False, True])
+def test_the_short_metrics_are_read_when_the_long_ones_are(
+    api: AppApi, monkeypatch: pytest.MonkeyPatch, by_its_asset: bool
+) -> None:
+    began: list[str] = []
+    go, short = threading.Event(), threading.Event()
+
+    def read(_: ReadAhead, table: Table) -> None:
+        began.append(table.name)
+        if table.name == "campaign_metrics":
+            assert go.wait(20)
+        if table.name == "newsletter_metrics":
+            short.set()
+
+    names = ["snippets", *([] if by_its_asset else ["campaign_metrics"]), "newsletter_metrics", "segments"]
+    if by_its_asset:
+        monkeypatch.setattr(ReadAhead, "_begin", lambda self: None)  # not before the asset has taken its table
+    reading = begin(api, monkeypatch, read, names)
+    if by_its_asset:
+        reading._tried = True
+        api.before_reading("campaign_metrics")
+        threading.Thread(target=reading._work, daemon=True).start()
+    while "segments" not in began:
+        ahead.time.sleep(0.01)
+    assert not short.wait(0.1), "it is read while the long ones are"
+    go.set()
+    api.after_reading("campaign_metrics")
+    assert short.wait(20)
+    reading.close()

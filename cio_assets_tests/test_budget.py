@@ -10,7 +10,7 @@ import pytest
 from cio_assets_tests import forked
 from cio_assets_tests.conftest import environment, run_cli
 
-SMALL = {"people": 300, "campaigns": 2, "broadcasts": 1, "newsletters": 2, "segments": 6, "objects": 40}
+SMALL = {"people": 300, "campaigns": 1, "broadcasts": 1, "newsletters": 2, "segments": 6, "objects": 40}
 
 
 @pytest.mark.alone

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cio_assets import sandbox
 from cio_assets_tests import forked
-from cio_assets_tests.conftest import Finished
+from cio_assets_tests.conftest import Finished, clear_of_the_hour
 from cio_assets_tests.truth import KEYS, differences, live, stored
 
 START = (datetime.now(UTC) - timedelta(days=210)).date()
@@ -25,6 +25,7 @@ def opened(rows: list[dict]) -> int:
 
 
 def test_a_second_sync_brings_what_changed(box: sandbox.Sandbox, cli: Cli, home: Path) -> None:
+    clear_of_the_hour(90)
     warehouse = home / "warehouse.duckdb"
     assert cli(box, "sync", CIO_START_DATE=START.isoformat()).code == 0
     opened_before = opened(stored(warehouse, "messages"))

@@ -15,7 +15,7 @@ import pytest
 
 from cio_assets import sandbox
 from cio_assets_tests import forked
-from cio_assets_tests.conftest import Finished, environment, run_cli
+from cio_assets_tests.conftest import Finished, clear_of_the_hour, environment, run_cli
 from cio_assets_tests.soak.documented import WHOLE_LISTS
 from cio_assets_tests.truth import KEYS, differences, live, stored
 
@@ -45,6 +45,7 @@ class Synced:
 @pytest.fixture(scope="module")
 def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Synced]:
     folder = tmp_path_factory.mktemp("truth")
+    clear_of_the_hour(120)
     with forked.launch(people=2000, campaigns=20, broadcasts=10, newsletters=10, segments=30, app_rps=0) as box:
         env = environment(folder / "home", box, CIO_START_DATE=START.isoformat())
         run = run_cli(["sync"], env, folder)

@@ -11,7 +11,7 @@ import pytest
 
 from cio_assets import sandbox
 from cio_assets_tests import forked
-from cio_assets_tests.conftest import Finished, environment, run_cli
+from cio_assets_tests.conftest import Finished, clear_of_the_hour, environment, run_cli
 from cio_assets_tests.truth import differences, live, stored
 
 Cli = Callable[..., Finished]
@@ -98,6 +98,7 @@ def metrics_window() -> dict[str, int]:
 def test_metrics_are_read_again_where_deliveries_changed(
     box: sandbox.Sandbox, sync: Callable[..., Finished], home: Path
 ) -> None:
+    clear_of_the_hour(90)
     everything = (*PARENTS, "campaign_actions", "broadcast_actions", "messages", *METRICS)
     sync(*everything)
     assert sum(asked(box, "/metrics").values()) > 100

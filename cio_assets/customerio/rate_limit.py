@@ -27,6 +27,7 @@ UNLIMITED: Final = 10_000.0  # requests per second from which (and from 0 down) 
 # than 5 ms late. Until an answer has told, and where answers take now this long, now that, 3 % of the window (30 ms).
 MOST_LATE: Final = 0.03
 STEADY: Final = 10  # answers of a kind, most of which took about as long as the quickest: these can tell
+MANY: Final = 50  # answers of a kind, of which the quickest is hardly late itself
 BARELY: Final = 0.002  # seconds that are always taken for late
 SURE: Final = 0.001  # of the spacing; stamps are taken after writing
 WINDOW: Final = 10  # requests looked back on
@@ -78,6 +79,7 @@ class RateLimiter:
         self._most_late = MOST_LATE * self._window / rate if self._limited else 0.0
         self._took: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=2 * STEADY))
         self._quickest: dict[str, float] = {}
+        self._known: defaultdict[str, int] = defaultdict(int)
         self._telling = threading.Lock()
         self._clock = clock
         self._sleep = sleep
@@ -122,11 +124,12 @@ class RateLimiter:
             recent = self._took[kind]
             recent.append(took)
             quickest = self._quickest[kind] = min(took, self._quickest.get(kind, took))
-            usual, known = median(recent), len(recent)
+            self._known[kind] += 1
+            usual, known = median(recent), self._known[kind]
         if known < STEADY or usual - quickest > self._most_late / 2:
             return
-        # As late as it seems, and what the quickest may have been served faster than this one.
-        late = BARELY + (took - quickest) + (usual - quickest)
+        # As late as it seems; and the quickest of a few may have been late itself, of many hardly.
+        late = BARELY + (took - quickest) + (usual - quickest) * min(1.0, MANY / known)
         if late < self._most_late:
             with self._pause.held() as state:
                 numbers = state.read() or {}

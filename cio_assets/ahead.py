@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -48,15 +48,23 @@ class ReadAhead:
         self._loaded: set[str] = set()
         self._asked: dict[str, datetime] = {}
         self._met: dict[str, tuple[float, CustomerioError | WarehouseError]] = {}
-        self._tried = False
         self._moved = threading.Condition()
+        first = self._choose()
+        self._tried = first is None
         api.before_reading, api.after_reading, api.after_loading = self._take, self._note_read, self._note_loaded
-        threading.Thread(target=self._begin, name="read-ahead", daemon=True).start()
+        threading.Thread(target=self._begin, args=[first], name="read-ahead", daemon=True).start()
 
     def close(self) -> None:
         """Begin no other table."""
         with self._moved:
             self._todo.clear()
+            self._moved.notify_all()
+
+    def leave(self, tables: Collection[str]) -> None:
+        """The assets of these have run, whatever came of it."""
+        with self._moved:
+            self._todo = [name for name in self._todo if name not in tables]
+            self._taken.difference_update(tables)
             self._moved.notify_all()
 
     def _take(self, table: str) -> datetime | None:
@@ -81,9 +89,10 @@ class ReadAhead:
             self._loaded.add(table)
             self._moved.notify_all()
 
-    def _begin(self) -> None:
+    def _begin(self, first: str | None) -> None:
         try:
-            self._read_next()
+            if first:
+                self._read_one(first)
         finally:
             with self._moved:
                 self._tried = True
@@ -93,14 +102,10 @@ class ReadAhead:
         self._work()
 
     def _work(self) -> None:
-        while self._read_next():
-            pass
+        while table := self._next():
+            self._read_one(table)
 
-    def _read_next(self) -> bool:
-        """Read a table; False when there will be no other."""
-        table = self._next()
-        if table is None:
-            return False
+    def _read_one(self, table: str) -> None:
         try:
             with suppress(Exception):  # whatever it is, the asset meets it again, and tells it in its own way
                 self._read(TABLES[table])
@@ -108,19 +113,23 @@ class ReadAhead:
             with self._moved:
                 self._reading.remove(table)
                 self._moved.notify_all()
-        return True
 
     def _next(self) -> str | None:
         """A table that can be read now; waits for one, None when there will be no other."""
         with self._moved:
             while self._todo:
-                table = next((name for name in self._todo if self._is_due(TABLES[name])), None)
-                if table is not None:
-                    self._todo.remove(table)
-                    self._reading.add(table)
+                if table := self._choose():
                     return table
                 self._moved.wait()
             return None
+
+    def _choose(self) -> str | None:
+        """The first table that can be read now is being read from here on."""
+        table = next((name for name in self._todo if self._is_due(TABLES[name])), None)
+        if table:
+            self._todo.remove(table)
+            self._reading.add(table)
+        return table
 
     def _is_due(self, table: Table) -> bool:
         # Nobody asks during the last load: it shall be a short one, so the longest of the metrics are read before.

@@ -26,10 +26,10 @@ def command() -> None:
     """The program `cio-assets`: `main`, and gone. Python would take itself apart for most of a second."""
     leave_pandas_out()
     code = main()
-    with suppress(BrokenPipeError):
-        sys.stdout.flush()
-        sys.stderr.flush()
     atexit._run_exitfuncs()  # noqa: SLF001  # what was left to the end: the library has no public way
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where a supervisor has closed it
+        with suppress(BrokenPipeError):
+            stream.flush()
     os._exit(code)
 
 

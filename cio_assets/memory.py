@@ -1,4 +1,4 @@
-"""Keeps the memory of a long run flat where the C library lets us say so."""
+"""Keeps the memory of a long run flat, and what it does not need out of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def give_memory_back() -> None:
 
 
 def leave_pandas_out() -> None:
-    """Let `import pandas` fail in this process, as if it were not installed.
+    """Let `import pandas` fail in this process, as if it were not installed (`find_spec` of it raises, though).
 
     DuckDB and Arrow import it to see whether a value they are given is one of its own: 45 MB and a third of a second
     for a command that has none.

@@ -30,6 +30,7 @@ from cio_assets.automation.jobs import (
 from cio_assets.automation.process_tag import process_tag
 from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES, Refresh, Table
+from cio_assets.catalog.people import PEOPLE
 from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance
 from cio_assets.settings import Settings, SettingsError
 from cio_assets.unfinished import attempt, ended
@@ -100,7 +101,8 @@ def sync(
         runs = runs_of(todo)
         full_pass = this.id if full else ""
         order = {name: wanted(name, settings, ranges, full_pass) for name in reading_order(todo)}
-        stack.callback(ReadAhead(api, order, observer).close)
+        ahead = ReadAhead(api, order, observer)
+        stack.callback(ahead.close)
         failures: dict[str, TableResult] = {}
         for job, chosen in runs:
             refused = next((result.failure for result in failures.values() if result.refused), None)
@@ -110,7 +112,9 @@ def sync(
             readable = with_parents(job, chosen, failures)
             skipped = [TableResult(table, failure=NOT_READ) for table in chosen if table not in readable]
             read = _run(definitions, home_instance, job, readable, ranges.get(job), tags) if readable else ()
-            for result in (*skipped, *read):
+            results = [*skipped, *read]
+            ahead.leave(chosen)
+            for result in results:
                 if result.failure is not None:
                     failures[result.table] = result
                 yield result
@@ -195,7 +199,11 @@ def reading_order(tables: Sequence[str]) -> list[str]:
     """
     chain = [name for name in tables if name in activity_tables()]
     others = [name for _, chosen in runs_of(tables) for name in chosen if name not in chain]
-    return [*others[:1], *chain, *others[1:]]
+    short = [
+        name for name in others if job_of(TABLES[name]) == SNAPSHOTS and not TABLES[name].parents and name != PEOPLE
+    ]
+    first = (short or others)[:1]
+    return [*first, *chain, *(name for name in others if name not in first)]
 
 
 def wanted(name: str, settings: Settings, ranges: Mapping[str, tuple[str, str]], full_pass: str) -> Wanted:

@@ -115,7 +115,7 @@ def test_the_short_metrics_are_read_when_the_long_ones_are(
 
     names = ["snippets", *([] if by_its_asset else ["campaign_metrics"]), "newsletter_metrics", "segments"]
     if by_its_asset:
-        monkeypatch.setattr(ReadAhead, "_begin", lambda self: None)  # not before the asset has taken its table
+        monkeypatch.setattr(ReadAhead, "_begin", lambda *_: None)  # not before the asset has taken its table
     reading = begin(api, monkeypatch, read, names)
     if by_its_asset:
         reading._tried = True
@@ -127,4 +127,34 @@ def test_the_short_metrics_are_read_when_the_long_ones_are(
     go.set()
     api.after_reading("campaign_metrics")
     assert short.wait(20)
+    reading.close()
+
+
+def test_metrics_that_could_not_be_read_do_not_keep_others_waiting(
+    api: AppApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = threading.Event()
+    names = ["snippets", "campaigns", "campaign_metrics", "newsletter_metrics"]
+    reading = begin(
+        api, monkeypatch, lambda _, table: short.set() if table.name == "newsletter_metrics" else None, names
+    )
+    assert not short.wait(0.1)  # campaigns never come: campaign_metrics are not due
+    reading.leave(["campaigns", "campaign_metrics"])
+    assert short.wait(20)
+    reading.close()
+
+
+def test_an_asset_that_comes_before_the_first_reading_waits_for_it_alone(
+    api: AppApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, began = threading.Event(), ReadAhead._begin
+    monkeypatch.setattr(ReadAhead, "_begin", lambda self, first: begun.wait(20) and began(self, first))
+    reading = begin(api, monkeypatch, lambda *_: None, ["campaigns", "campaign_actions"])
+    waiting = threading.Thread(target=api.before_reading, args=["campaigns"])
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    begun.set()
+    waiting.join(20)
+    assert not waiting.is_alive()
     reading.close()

@@ -43,6 +43,7 @@ def test_a_short_list_is_read_first_and_then_the_long_chain() -> None:
     assert first != "activities"
     assert not TABLES[first].parents
     assert second == "activities"
+    assert reading_order(in_order(["customers", "customer_attributes", "snippets"]))[0] == "snippets"
 
 
 def test_children_of_what_failed_are_left_out_with_theirs() -> None:

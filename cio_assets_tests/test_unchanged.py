@@ -15,7 +15,7 @@ from cio_assets_tests.conftest import Finished, clear_of_the_hour, environment, 
 from cio_assets_tests.truth import differences, live, stored
 
 Cli = Callable[..., Finished]
-START = (datetime.now(UTC) - timedelta(days=40)).date().isoformat()
+START = (datetime.now(UTC) - timedelta(days=210)).date().isoformat()
 CHILDREN = ("campaign_actions", "broadcast_actions", "newsletter_contents", "newsletter_test_groups")
 PARENTS = ("campaigns", "broadcasts", "newsletters")
 METRICS = (

@@ -29,7 +29,7 @@ class FairLock:
             self._held = True
         try:
             mine.acquire()
-        except BaseException:  # KeyboardInterrupt: the turn must not get lost
+        except BaseException:  # KeyboardInterrupt: the others would wait for ever
             self._give_up(sharer, mine)
             raise
         try:

@@ -89,7 +89,7 @@ class RateLimiter:
     def slot(self, stopped: Callable[[], bool] = _never, sharer: Hashable = None) -> Generator[Sent, None, None]:
         """Send ONE request inside: `with limiter.slot() as sent: connection.send(...)`.
 
-        The sharers of a process have equal shares of what it gets, however many threads each has.
+        Sharers of a process take turns while they wait, however many threads each has.
         Connect before, read the answer after (and tell `answered`): only the writing belongs inside. Raises
         ClientClosed once `stopped()` is true, LimiterUnavailable if the state files cannot be used.
         """

@@ -106,7 +106,7 @@ class Warehouse:
                 "threads": 1,
                 "temp_directory": spill,
                 "preserve_insertion_order": False,
-                # Wide tables hold row groups of 122 880 rows in memory: one at a time, and given back at once.
+                # Wide tables hold whole row groups in memory: one at a time, and given back at once.
                 "write_buffer_row_group_count": 1,
                 "allocator_flush_threshold": "16MB",
             }

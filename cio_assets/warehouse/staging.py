@@ -113,6 +113,7 @@ class Staging:
         self.noted: dict[str, Any] = {}
         """What `note` was given, by name; of earlier runs too."""
         self._pages = self._row_count = self._longest = self._chains = 0
+        self._holds = False  # anything that another run can go on behind
         self._spans: list[Mapping[str, Any]] = []
         self._abandoned: set[int] = set()
         self._synced = time.monotonic()
@@ -145,7 +146,7 @@ class Staging:
             self._rows.close()
         self._journal.close()
         if kind is not None:
-            if not self.durable or not self._pages:
+            if not self.durable or not self._holds:
                 shutil.rmtree(self.folder, ignore_errors=True)
             self._held.close()
 
@@ -263,6 +264,7 @@ class Staging:
                 self._spans.append(span)
             self.noted |= line.get("noted", {})
             self._note(line | {"p": page, "n": count, "w": longest}, text)
+            self._holds = True
 
     def _note(self, line: Mapping[str, Any], rows: bytes | bytearray = b"") -> None:
         """Write a line of the journal, after the rows it speaks of."""
@@ -291,6 +293,7 @@ class Staging:
     def _restore(self, line: Mapping[str, Any]) -> None:
         """Take in a line of an earlier run's journal."""
         self._pages = self.resumed_pages = max(self._pages, line.get("p", 0))
+        self._holds = self._holds or self._pages > 0
         self._row_count += line.get("n", 0)
         self._longest = max(self._longest, line.get("w", 0))
         self._spans += [line["span"]] if "span" in line else []

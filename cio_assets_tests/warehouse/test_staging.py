@@ -7,6 +7,8 @@ import os
 import stat
 import threading
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,19 @@ def test_a_failed_read_leaves_nothing_behind(tmp_path: Path) -> None:
         fail()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_first_page_that_cannot_be_made_leaves_nothing_to_go_on_behind(tmp_path: Path) -> None:
+    def rows() -> Iterator[dict[str, int]]:
+        yield {"id": 1}
+        raise ValueError("no row")
+
+    began = datetime.now(UTC) - timedelta(hours=11)
+    with pytest.raises(ValueError, match="no row"), Staging(tmp_path, "messages", "inputs", began=began) as staging:
+        staging.page(staging.chain("a"), rows())
+    with Staging(tmp_path, "messages", "inputs") as staging:
+        assert staging.began > began + timedelta(hours=1), "nothing was read then"
+        staging.finish().discard()
 
 
 def test_half_a_page_is_no_page(tmp_path: Path) -> None:

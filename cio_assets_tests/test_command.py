@@ -1,0 +1,39 @@
+"""The program as a process: what it says arrives, and it ends with its own code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from cio_assets_tests.conftest import environment
+
+PROGRAM = "import atexit, sys; atexit.register(print, 'at the end'); from cio_assets.cli import command; command()"
+
+
+def run(home: Path, *arguments: str, closed: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run the program, buffered as it is behind a pipe; with `closed` it has no stdout."""
+    env = environment(home)
+    env.pop("PYTHONUNBUFFERED")
+    program = [sys.executable, "-c", PROGRAM, *arguments]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closed else []
+    return subprocess.run([*shell, *program], env=env, cwd=home.parent, capture_output=True, text=True, check=False)
+
+
+def test_what_is_left_to_the_end_is_done_and_said(home: Path) -> None:
+    done = run(home, "rejects", "list")
+    assert done.returncode == 0, done.stderr
+    assert "No row is rejected" in done.stdout
+    assert done.stdout.endswith("at the end\n")
+
+
+def test_a_wrong_argument_has_its_code(home: Path) -> None:
+    done = run(home, "plan", "--select", "nonsense")
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
+
+
+def test_no_stdout_is_no_error(home: Path) -> None:
+    done = run(home, "rejects", "list", closed=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""

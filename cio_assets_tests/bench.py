@@ -29,7 +29,7 @@ _REPORT_PEAK = (
     # Nothing of the tests' own in that process: it would count.
     "import atexit; from cio_assets.cli import command; "
     "peak = lambda: next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1]; "
-    "atexit.register(lambda: print('peak', int(peak()) // 1024, flush=True)); command()"
+    "atexit.register(lambda: print('peak', int(peak()) // 1024)); command()"
 )
 
 

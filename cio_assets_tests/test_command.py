@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,19 @@ def test_no_stdout_is_no_error(home: Path) -> None:
     done = run(home, "rejects", "list", closed=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_a_reader_that_has_gone_is_no_traceback(home: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as gone:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "rejects", "list"],
+            env=environment(home) | {"PYTHONUNBUFFERED": ""},
+            cwd=home.parent,
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "")

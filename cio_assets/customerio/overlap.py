@@ -1,6 +1,6 @@
 """Does one piece of work per item with a few threads, so that the budget is used while answers are under way."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
 
@@ -15,7 +15,7 @@ class HasWorkers(Protocol):
 
 def overlap(
     client_or_workers: HasWorkers | int, work_items: Iterable[Item], work: Callable[[Item], Result]
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Yields `(item, work(item))` in order of completion. At most twice as many items as workers are taken ahead.
 
     The first exception (of `work` or of the iterable) cancels what has not started, lets what runs finish, and is

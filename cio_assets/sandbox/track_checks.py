@@ -149,13 +149,13 @@ def check_relationships(value: Any, check_identity: Callable[[Any, str], Checked
     return None
 
 
-def check_device(value: Any, token: str = "token") -> Checked:  # noqa: S107  # the name of a key, not a secret
-    """Refuse anything but a device of a token and a platform; version 1 calls the token `id`."""
+def check_device(value: Any, key: str = "token") -> Checked:
+    """Refuse anything but a device of a token and a platform; version 1 has the token under the `key` "id"."""
     if type(value) is not dict:
         return invalid("device", "device must be an object")
-    if refusal := check_keys(value, {token, "platform", "last_used", "attributes"}, "device"):
+    if refusal := check_keys(value, {key, "platform", "last_used", "attributes"}, "device"):
         return refusal
-    if refusal := check_token(value, token):
+    if refusal := check_token(value, key):
         return refusal
     if value.get("platform") not in ("ios", "android"):
         return invalid("device.platform", "platform must be ios or android")
@@ -171,12 +171,12 @@ def check_device(value: Any, token: str = "token") -> Checked:  # noqa: S107  # 
     return None
 
 
-def check_token(device: Any, token: str = "token") -> Checked:  # noqa: S107  # the name of a key, not a secret
-    """Refuse a device without a token."""
+def check_token(device: Any, key: str = "token") -> Checked:
+    """Refuse a device without a token under `key`."""
     if type(device) is not dict:
         return invalid("device", "device must be an object")
-    if type(device.get(token)) is not str or not device[token]:
-        return invalid(f"device.{token}", f"device {token} must be a string")
+    if type(device.get(key)) is not str or not device[key]:
+        return invalid(f"device.{key}", f"device {key} must be a string")
     return None
 
 

@@ -104,12 +104,13 @@ def test_tables_without_markers_ask_all_their_parents() -> None:
 JUNE = Span("days", datetime(2026, 6, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC))
 UNIT = SeriesUnit({"campaign_id": 1}, "days", JUNE)
 READ = ago(hours=24)
+LATELY = Last(ago(hours=1), ago(days=30))
 
 
 def due(
     unit: SeriesUnit = UNIT,
     read_at: datetime | None = READ,
-    recent: Last | None = Last(ago(hours=1), ago(days=30)),  # noqa: B008  # frozen
+    recent: Last | None = LATELY,
     touched: datetime | None = None,
     circumstances: Circumstances = USUAL,
 ) -> bool:

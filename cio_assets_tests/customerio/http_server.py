@@ -53,9 +53,10 @@ class Server:
             def do_GET(self) -> None:
                 outer._answer(self)
 
-            do_POST = do_GET  # noqa: N815  # the name http.server looks for
+            def do_POST(self) -> None:
+                outer._answer(self)
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class's word
+            def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
                 pass
 
         class Quiet(ThreadingHTTPServer):

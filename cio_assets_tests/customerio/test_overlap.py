@@ -105,7 +105,7 @@ def test_closed_early_it_stops() -> None:
 
     results = overlap(2, range(1000), work)
     next(results)
-    results.close()  # type: ignore[attr-defined]  # a generator, declared as an iterator
+    results.close()
     count = len(started)
     time.sleep(0.05)
     assert len(started) == count < 12

@@ -5,12 +5,11 @@ An answer of any status that is not worth a retry is the caller's to judge.
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any
 
 from . import retry
@@ -72,7 +71,7 @@ def _has_body(received: Received, request: Request) -> bool:
 class Exchange:
     """Sends requests to one API with one key, from any number of threads, until `close()`.
 
-    `limiter` None: for a single look-up, which needs no budget.
+    `limiter` None: for a single look-up, which needs no budget. Exchanges of one `sharer` share its part of it.
     """
 
     def __init__(
@@ -80,6 +79,7 @@ class Exchange:
         base_url: str,
         *,
         limiter: RateLimiter | None,
+        sharer: Hashable = None,
         headers: Mapping[str, str],
         timeout: tuple[float, float],
         connections: int,
@@ -88,6 +88,7 @@ class Exchange:
     ) -> None:
         self.usage = Usage()
         self._limiter = limiter
+        self._sharer = sharer
         self._max_attempts = max_attempts
         self._closed = threading.Event()
         self._mine = threading.local()  # the path that a thread is asking
@@ -117,13 +118,15 @@ class Exchange:
         self._transport.close()
 
     @contextmanager
-    def _gate(self) -> Generator[Callable[[], None], None, None]:
-        if self._limiter is None:
-            yield lambda: None
+    def _gate(self) -> Generator[Callable[[int], None], None, None]:
+        limiter, path = self._limiter, self._mine.path
+        if limiter is None:
+            yield lambda _: None
             return
-        with self._limiter.slot(self._closed.is_set, self) as sent:
+        with limiter.slot(self._closed.is_set, self._sharer) as sent:
             self.usage.waited(sent.waited)
-            yield partial(self._limiter.answered, sent, self._mine.path)
+            # A long page takes the service longer than a short one.
+            yield lambda length: limiter.answered(sent, f"{path} {length.bit_length()}")
 
     def _attempt(self, request: Request) -> tuple[retry.Outcome, tuple[Received, Any]]:
         if self._closed.is_set():

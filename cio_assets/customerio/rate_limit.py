@@ -19,17 +19,19 @@ from typing import Final
 
 from .errors import ClientClosed
 from .fair_lock import FairLock
-from .process_lock import LockedFile
+from .process_lock import LockedFile, State
 
 UNLIMITED: Final = 10_000.0  # requests per second from which (and from 0 down) no slot is taken
 # A request that left at 0 s and arrived 20 ms late shares a second with one that leaves at 1 s and arrives in time.
-# The answer bounds this: where it came 5 ms later than the quickest of its kind ever did, the request was hardly more
-# than 5 ms late. Until an answer has told, and where answers take now this long, now that, 3 % of the window (30 ms).
+# The answer bounds this: where it came 5 ms later than the quickest ever did, of its kind or of all, the request was
+# hardly more than 5 ms late. Until an answer has told, and where answers take now this long, now that, 3 % of the
+# window (30 ms).
 MOST_LATE: Final = 0.03
-STEADY: Final = 10  # answers of a kind, most of which took about as long as the quickest: these can tell
-MANY: Final = 50  # answers of a kind, of which the quickest is hardly late itself
-BARELY: Final = 0.002  # seconds that are always taken for late
+STEADY: Final = 20  # answers of a kind, most of which took about as long as the quickest: these can tell
+MANY: Final = 50  # answers of all kinds that can tell; of so many of a kind, the quickest is hardly late itself
+BARELY: Final = 0.001  # seconds that are always taken for late
 SURE: Final = 0.001  # of the spacing; stamps are taken after writing
+_ALL: Final = ""  # the kind of every request
 WINDOW: Final = 10  # requests looked back on
 LONGEST_PAUSE: Final = 600.0  # seconds; a stamp further ahead is a broken clock
 SLOWDOWN: Final = 0.10  # each 429 widens the spacing by 10 % ...
@@ -44,10 +46,19 @@ def _never() -> bool:
 
 @dataclass
 class Sent:
-    """A slot of the budget: the seconds it was waited for, and when its request had left."""
+    """A slot of the budget: the seconds it was waited for, when its request could be written, and when it had left."""
 
     waited: float
+    ready: float = math.inf
     moment: float = math.inf
+
+
+@dataclass(frozen=True)
+class _Free:
+    """A slot that can be used now, by whoever holds the file."""
+
+    state: State
+    history: "_History"
 
 
 class RateLimiter:
@@ -77,19 +88,18 @@ class RateLimiter:
         self._spacing = (1 + SURE) / rate if self._limited else 0.0
         self._window = max(1, min(WINDOW, int(rate))) if self._limited else 1
         self._most_late = MOST_LATE * self._window / rate if self._limited else 0.0
-        self._took: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=2 * STEADY))
-        self._quickest: dict[str, float] = {}
-        self._known: defaultdict[str, int] = defaultdict(int)
+        self._answers: defaultdict[str, _Answers] = defaultdict(_Answers)
         self._telling = threading.Lock()
         self._clock = clock
         self._sleep = sleep
-        self._own = FairLock()  # one thread of a process queues for the file, so processes share evenly
+        # One thread of a process queues for the file, so processes share evenly.
+        self._own: FairLock[_Free] = FairLock()
 
     @contextlib.contextmanager
     def slot(self, stopped: Callable[[], bool] = _never, sharer: Hashable = None) -> Generator[Sent, None, None]:
         """Send ONE request inside: `with limiter.slot() as sent: connection.send(...)`.
 
-        Sharers of a process take turns while they wait, however many threads each has.
+        Sharers of a process take turns, however many threads each has; who is next is decided when the slot is free.
         Connect before, read the answer after (and tell `answered`): only the writing belongs inside. Raises
         ClientClosed once `stopped()` is true, LimiterUnavailable if the state files cannot be used.
         """
@@ -99,41 +109,52 @@ class RateLimiter:
             if not self._limited:
                 yield Sent(max(0.0, self._clock() - began))
                 return
-            with self._own.held(sharer), self._turn.held() as state:
-                history = self._history(state.read())
-                if not self._wait_for_turn(history, stopped):
-                    continue  # paused meanwhile: let go of the lock, wait for the pause outside
+            with self._own.held(sharer) as lent, contextlib.ExitStack() as held:
+                free = lent or held.enter_context(self._free_slot(stopped))
+                if free is None or (not lent and self._own.lend(sharer, free)):
+                    continue
+                self._own.used(sharer)
                 now = self._clock()
                 # A late start is made up for, by half a spacing at most: an idle time is no credit for a burst.
-                due = max(history.due + self._spacing, now - self._spacing / 2)
-                state.write(history.after(now, due))  # for the case that this process dies in the next line
-                sent = Sent(max(0.0, now - began))
+                due = max(free.history.due + self._spacing, now - self._spacing / 2)
+                free.state.write(free.history.after(now, due))  # for the case that this process dies in the next line
+                sent = Sent(max(0.0, now - began), now)
                 try:
                     yield sent
                 finally:
                     sent.moment = self._clock()
-                    state.write(history.after(sent.moment, due))
+                    free.state.write(free.history.after(sent.moment, due))
                 return
 
+    @contextlib.contextmanager
+    def _free_slot(self, stopped: Callable[[], bool]) -> Generator[_Free | None, None, None]:
+        """Wait for a slot, and hold it; None where a pause was called meanwhile, which is to be waited for outside."""
+        with self._turn.held() as state:
+            history = self._history(state.read())
+            yield _Free(state, history) if self._wait_for_turn(history, stopped) else None
+
     def answered(self, sent: Sent, kind: str) -> None:
-        """The answer to a request begins to arrive; those of one `kind` (an endpoint) take about equally long."""
-        took = self._clock() - sent.moment
-        if not self._limited or self._window < self._rate or took < 0:  # a second's lateness is not that of its parts
+        """The answer to a request begins to arrive; those of one `kind` (endpoint, size) take about equally long."""
+        now = self._clock()
+        if not self._limited or self._window < self._rate or now < sent.moment:  # a second is not told by its parts
             return
         with self._telling:
-            recent = self._took[kind]
-            recent.append(took)
-            quickest = self._quickest[kind] = min(took, self._quickest.get(kind, took))
-            self._known[kind] += 1
-            usual, known = median(recent), self._known[kind]
-        if known < STEADY or usual - quickest > self._most_late / 2:
-            return
-        # As late as it seems; and the quickest of a few may have been late itself, of many hardly.
-        late = BARELY + (took - quickest) + (usual - quickest) * min(1.0, MANY / known)
+            of_all = self._late(sent, now, self._answers[_ALL], MANY)
+            late = min(of_all, self._late(sent, now, self._answers[kind], STEADY))
         if late < self._most_late:
             with self._pause.held() as state:
                 numbers = state.read() or {}
                 state.write(numbers | _Pause(numbers).heard(sent.moment, late))
+
+    def _late(self, sent: Sent, now: float, answers: "_Answers", enough: int) -> float:
+        """How late the request may have arrived, as the answers tell of which this is one; infinite if they cannot."""
+        # A thread may be interrupted between the writing and the stamp: the quickest is to be none that only seems so.
+        answers.add(now - sent.ready)
+        distance = answers.usual - answers.quickest
+        if answers.known < enough or distance > self._most_late / 2:
+            return math.inf
+        # As late as it seems; and the quickest of a few may have been late itself, of many hardly.
+        return BARELY + max(0.0, now - sent.moment - answers.quickest) + distance * min(1.0, MANY / answers.known)
 
     def pause(self, seconds: float) -> None:
         """After a 429: nobody sends for `seconds` (at most 600), and everybody sends a little slower for a while."""
@@ -180,6 +201,24 @@ class RateLimiter:
             return _History([self._clock()] * self._window, -math.inf, self._window)
         due = numbers.get("due") or [-math.inf]
         return _History(numbers.get("sent", [])[-self._window :], due[0], self._window)
+
+
+class _Answers:
+    """How long requests of a kind took, in seconds."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=STEADY)
+        self.quickest = math.inf
+        self.known = 0
+
+    @property
+    def usual(self) -> float:
+        return median(self._recent)
+
+    def add(self, took: float) -> None:
+        self._recent.append(took)
+        self.quickest = min(self.quickest, took)
+        self.known += 1
 
 
 class _History:

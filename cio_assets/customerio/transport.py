@@ -26,8 +26,9 @@ from urllib3.response import HTTPResponse
 from .errors import CustomerioError
 from .retry import Failure
 
-Gate = Callable[[], AbstractContextManager[Callable[[], None]]]
-"""Entered around the writing of a request; what it gives is called when the answer's headers are there."""
+Gate = Callable[[], AbstractContextManager[Callable[[int], None]]]
+"""Entered around the writing of a request; what it gives is told the length of the answer (0: untold) once its headers
+are there."""
 
 # A longer body leaves the slot after its headers: an upload must not make the whole machine wait.
 SMALL_BODY: Final = 64 * 1024
@@ -133,7 +134,7 @@ class _GatedConnection(HTTPConnection):
     gate: Gate
     _headers_only = False
     _used = False
-    _answered: Callable[[], None] | None = None
+    _answered: Callable[[int], None] | None = None
 
     def connect(self) -> None:
         self._used = False
@@ -155,7 +156,7 @@ class _GatedConnection(HTTPConnection):
         told, self._answered = self._answered, None
         if told:
             with contextlib.suppress(OSError, CustomerioError):  # not to know is the careful reading; the answer counts
-                told()
+                told(answer.length_remaining or 0)
         return answer
 
     @contextlib.contextmanager

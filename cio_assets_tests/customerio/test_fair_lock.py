@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,7 @@ from cio_assets.customerio.fair_lock import FairLock
 class Crowd:
     """Threads that take turns while the lock is held, so that all of them wait in a known order."""
 
-    def __init__(self, lock: FairLock) -> None:
+    def __init__(self, lock: FairLock[str]) -> None:
         self.lock = lock
         self.order: list[str] = []
         self._threads: list[threading.Thread] = []
@@ -31,8 +32,8 @@ class Crowd:
         return sum(map(len, self.lock._waiting.values()))  # nothing else tells that a thread waits
 
     def _take(self, sharer: str) -> None:
-        with self.lock.held(sharer):
-            self.order.append(sharer)
+        with self.lock.held(sharer) as lent:
+            self.order.append(sharer + (lent or ""))
 
     def end(self) -> None:
         for thread in self._threads:
@@ -42,7 +43,7 @@ class Crowd:
 
 @contextmanager
 def crowd() -> Iterator[Crowd]:
-    lock = FairLock()
+    lock: FairLock[str] = FairLock()
     some = Crowd(lock)
     with lock.held("first"):
         yield some
@@ -64,26 +65,53 @@ def test_who_comes_later_does_not_wait_for_all_of_another() -> None:
 
 
 def test_one_at_a_time() -> None:
-    lock, inside, most = FairLock(), [0], [0]
+    lock: FairLock[str] = FairLock()
+    inside, most, lent = [0], [0], [0]
 
     def work(sharer: int) -> None:
         for _ in range(300):
-            with lock.held(sharer):
+            with lock.held(sharer) as borrowed:
+                if not borrowed:
+                    time.sleep(0.0001)  # as a holder who waits for what it will use
+                if not borrowed and lock.lend(sharer, "this"):
+                    lent[0] += 1
+                lock.used(sharer)
                 inside[0] += 1
                 most[0] = max(most[0], inside[0])
                 inside[0] -= 1
 
-    threads = [threading.Thread(target=work, args=(number % 3,)) for number in range(8)]
+    threads = [threading.Thread(target=work, args=(number // 3,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
     assert most == [1]
+    assert lent[0] > 0
+
+
+def test_it_is_lent_to_who_came_while_it_was_held_and_comes_back() -> None:
+    with crowd() as some:
+        some.lock.used("first")
+        for sharer in ("first", "a", "b"):
+            some.wait(sharer)
+        assert some.lock.lend("first", "+")
+        assert some.order == ["a+"], "the holder has it again, and nobody else"
+    assert some.order == ["a+", "first", "b"]
+
+
+def test_it_is_not_lent_to_ones_own_nor_by_who_has_not_had_it() -> None:
+    with crowd() as some:
+        some.lock.used("first")
+        some.wait("first")
+        assert not some.lock.lend("first", "+")
+        some.lock.used("a")
+        some.wait("a")
+        assert not some.lock.lend("first", "+")
 
 
 def test_an_error_inside_passes_the_turn_on() -> None:
-    lock = FairLock()
+    lock: FairLock[None] = FairLock()
     with pytest.raises(ValueError, match="inside"), lock.held("a"):
         raise ValueError("inside")
     with lock.held("b"):
@@ -92,7 +120,8 @@ def test_an_error_inside_passes_the_turn_on() -> None:
 
 @pytest.mark.parametrize("given", [False, True], ids=["while it waits", "as it was given the turn"])
 def test_an_interrupted_wait_does_not_lose_the_turn(monkeypatch: pytest.MonkeyPatch, *, given: bool) -> None:
-    lock = FairLock()
+    lock: FairLock[None] = FairLock()
+    holder = lock.held("holder")
     real = threading.Lock
 
     class Interrupted:
@@ -105,25 +134,19 @@ def test_an_interrupted_wait_does_not_lose_the_turn(monkeypatch: pytest.MonkeyPa
             self.times += 1
             if self.times == 2:
                 if given:
-                    lock._pass_on()  # as the holder does at this very moment
+                    holder.__exit__(None, None, None)  # at this very moment
                 raise KeyboardInterrupt
 
         def release(self) -> None:
             pass
 
+    holder.__enter__()
+    monkeypatch.setattr("cio_assets.customerio.fair_lock.threading.Lock", Interrupted)
+    with pytest.raises(KeyboardInterrupt), lock.held("a"):
+        pass
+    monkeypatch.setattr("cio_assets.customerio.fair_lock.threading.Lock", real)
     if not given:
-        with lock.held("holder"):
-            monkeypatch.setattr("cio_assets.customerio.fair_lock.threading.Lock", Interrupted)
-            with pytest.raises(KeyboardInterrupt), lock.held("a"):
-                pass
-            monkeypatch.setattr("cio_assets.customerio.fair_lock.threading.Lock", real)
-    else:
-        held = lock.held("holder")
-        held.__enter__()
-        monkeypatch.setattr("cio_assets.customerio.fair_lock.threading.Lock", Interrupted)
-        with pytest.raises(KeyboardInterrupt), lock.held("a"):
-            pass
-        monkeypatch.setattr("cio_assets.customerio.fair_lock.threading.Lock", real)
+        holder.__exit__(None, None, None)
     done = threading.Event()
 
     def take() -> None:

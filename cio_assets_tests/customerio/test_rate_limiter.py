@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from cio_assets.customerio import AppClient, Call, ClientClosed, LimiterUnavailable, RateLimiter
-from cio_assets.customerio.rate_limit import BARELY, MOST_LATE, SURE, Sent
+from cio_assets.customerio.rate_limit import BARELY, MOST_LATE, STEADY, SURE, Sent
 
 from .http_server import Say, Server
 
@@ -94,14 +94,13 @@ class Wire:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.arrived: list[float] = []
-        self._answers: list[tuple[float, RateLimiter, Sent]] = []
+        self._answers: list[tuple[float, RateLimiter, Sent, str]] = []
 
     def take(self, one: RateLimiter, late: float, busy: float = 0.0, kind: str = "a") -> None:
         with one.slot() as sent:
             pass
         self.arrived.append(sent.moment + 0.02 + late)
-        self._answers.append((sent.moment + 0.1 + late + busy, one, sent))
-        self._kind = kind
+        self._answers.append((sent.moment + 0.1 + late + busy, one, sent, kind))
 
     def closest(self, requests: int = 10) -> float:
         """Seconds from an arrival to the one so many later, at least."""
@@ -118,7 +117,7 @@ class Wire:
             if answer[0] <= end:
                 self._answers.remove(answer)
                 self.clock.now = max(self.clock.now, answer[0])
-                answer[1].answered(answer[2], self._kind)
+                answer[1].answered(answer[2], answer[3])
         self.clock.now = max(self.clock.now, end)
 
 
@@ -134,6 +133,17 @@ def test_requests_that_arrive_late_share_no_second_with_ten_others(
         wire.take(ones[number % 3], late, chance.uniform(0, busy))
     assert wire.closest() >= 1
     assert wire.rate() > 9.65
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nor_do_those_of_a_few_answers_of_many_kinds(seed: int, tmp_path: Path, clock: Clock) -> None:
+    chance, wire = Random(seed), Wire(clock)
+    ones = [RateLimiter(tmp_path, "h", "k", 10, clock=clock, sleep=wire.sleep) for _ in range(3)]
+    for number in range(200):
+        late = chance.choice([0, 0, 0.001, 0.005, chance.uniform(0, 0.03)])
+        kind, busy = chance.choice([("quick", 0), ("slow", 0.03), ("slow", 0.03), ("usual", 0.006)])
+        wire.take(ones[number % 3], late, busy + chance.uniform(0, 0.01), kind)
+    assert wire.closest() >= 1
 
 
 def test_nor_do_those_of_a_line_that_was_slow_for_a_while(tmp_path: Path, clock: Clock) -> None:
@@ -178,13 +188,39 @@ def test_a_kind_of_requests_is_compared_with_itself_and_not_with_quicker_ones(tm
             one.answered(sent, kind)
         return left[-1] - left[-11]
 
-    for _ in range(2):
+    for _ in range(STEADY // 10 + 1):
         ten("quick", 0.01)
         ten("slow", 0.08)
     assert ten("slow", 0.08) == pytest.approx(1 + SURE + BARELY, abs=0.001)
     assert ten("new", 0.08) <= 1 + SURE + MOST_LATE
     ten("quick", 0.06)
     assert ten("quick", 0.01) == pytest.approx(1 + SURE + MOST_LATE, abs=0.005), "fifty milliseconds late, perhaps"
+
+
+def test_a_new_kind_is_compared_with_all(tmp_path: Path, clock: Clock) -> None:
+    wire = Wire(clock)
+    one = RateLimiter(tmp_path, "h", "k", 10, clock=clock, sleep=wire.sleep)
+    for _ in range(200):
+        wire.take(one, 0)
+    began = clock.now
+    for number in range(100):
+        wire.take(one, 0, kind=f"new {number}")
+    assert clock.now - began == pytest.approx(100 * (1 + SURE + BARELY) / 10, abs=0.05)
+
+
+def test_a_late_stamp_is_not_taken_for_a_quick_answer(tmp_path: Path, clock: Clock) -> None:
+    one = limiter(tmp_path, clock)
+
+    def send(number: int) -> float:
+        with one.slot() as sent:
+            clock.now += 0.02 if number == 20 else 0  # written, and interrupted before the time is looked at
+        answer = sent.ready + 0.06
+        clock.now = max(clock.now, answer)
+        one.answered(sent, "a")
+        return sent.ready
+
+    times = [send(number) for number in range(100)]
+    assert times[-1] - times[-11] == pytest.approx(1 + SURE + BARELY, abs=0.001)
 
 
 def test_idle_time_is_no_credit(tmp_path: Path, clock: Clock) -> None:

@@ -107,3 +107,12 @@ def test_one_sync_killed_twenty_times(workspace: Workspace, tmp_path: Path) -> N
         kill_once(workspace, tmp_path, chance, chance.uniform(0, share), 0.2 if left > 200 else 0.02)
     run_to_the_end(workspace, tmp_path)
     few_enough(workspace, KILLS)
+
+
+def test_a_sync_killed_once(workspace: Workspace, tmp_path: Path) -> None:
+    """At any moment of it."""
+    box, chance = workspace.box, random.Random(5)
+    box.reset_stats()
+    kill_once(workspace, tmp_path, chance, chance.uniform(0, 0.9 * workspace.requests), 0.3)
+    run_to_the_end(workspace, tmp_path)
+    few_enough(workspace, 1)

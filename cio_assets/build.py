@@ -11,13 +11,13 @@ import dagster as dg
 from cio_assets.assets.api import AppApi, utc_now
 from cio_assets.assets.factory import build_asset
 from cio_assets.assets.push import build_push_asset
+from cio_assets.assets.workspace_tags import workspace_tags
 from cio_assets.automation.checks import build_checks
 from cio_assets.automation.jobs import build_jobs
 from cio_assets.automation.push_failures import build_push_failure_sensor
 from cio_assets.automation.push_sensors import INTERVAL_SECONDS, build_push_sensors
 from cio_assets.automation.schedules import build_schedules
 from cio_assets.automation.sync_failures import build_sync_failure_sensor
-from cio_assets.automation.workspace_tags import workspace_tags
 from cio_assets.catalog import TABLES
 from cio_assets.io_managers import WarehouseIOManager, make_warehouse
 from cio_assets.io_managers.track import track_io_manager
@@ -47,13 +47,13 @@ def build_definitions(
         # backfill_policy is "beta" in 1.13; without it a range of partitions is one run each.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = [build_asset(table, settings) for table in TABLES.values()]
-        assets += [build_push_asset(sync, settings.start_date) for sync in syncs]
+        assets += [build_push_asset(sync, settings.start_date, workspace_tags(settings)) for sync in syncs]
     warehouse = make_warehouse(settings)
     return dg.Definitions(
         assets=assets,
         asset_checks=build_checks(settings.start_date, asking=asking_checks),
         jobs=list(build_jobs(syncs, workspace_tags(settings), asking_checks=asking_checks)),
-        schedules=build_schedules(settings, now),
+        schedules=build_schedules(settings, now, asking_checks=asking_checks),
         resources={
             "customerio": api or AppApi(settings, now),
             "warehouse": WarehouseIOManager(warehouse),

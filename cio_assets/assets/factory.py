@@ -15,6 +15,7 @@ from cio_assets.assets.partitions import partitions_of
 from cio_assets.assets.read_rows import read_rows
 from cio_assets.assets.reading import Wanted, plan_reading
 from cio_assets.assets.sources import code_version, sources_of
+from cio_assets.assets.workspace_tags import tag_run, workspace_tags
 from cio_assets.catalog import TABLES, Parent, Refresh, Table
 from cio_assets.io_managers import ViewOver, WarehouseLoad
 from cio_assets.settings import Settings
@@ -68,6 +69,7 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
     }
 
     def read(context: dg.AssetExecutionContext, **parents: pa.Table) -> WarehouseLoad:
+        tag_run(context, workspace_tags(settings))
         api: AppApi = context.resources.customerio
         warehouse = context.resources.warehouse.warehouse
         sources = sources_of(api)

@@ -1,18 +1,21 @@
 """A sync becomes an asset: its rows stand in the warehouse, the IO manager `customerio_track` sends what differs."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from cio_assets.assets.partitions import daily
+from cio_assets.assets.workspace_tags import tag_run
 from cio_assets.io_managers.track import Described
 from cio_assets.reverse_etl.model import Kind, Sync
 from cio_assets.warehouse.frames import Relation
 
 PREFIX = "track"
+RUN_TAGS = {"dagster/retry_on_asset_or_op_failure": "false"}
+"""A run is repeated by itself only where the process died: of a push that failed with a reason every accepted row is
+noted, and its sensor asks for it again after a while, when a retry in the same second would meet the same reason."""
 
 _WHAT = {
     Kind.PERSONS: "People with their attributes",
@@ -36,14 +39,15 @@ def source_key(sync: Sync) -> dg.AssetKey:
     return dg.AssetKey(sync.source.split("."))
 
 
-def build_push_asset(sync: Sync, start: date) -> dg.AssetsDefinition:
-    """The asset of a sync; `start` is the first daily partition of events."""
+def build_push_asset(sync: Sync, start: date, run_tags: Mapping[str, str]) -> dg.AssetsDefinition:
+    """The asset of a sync; `start` is the first daily partition of events, `run_tags` are on every run of it."""
     partitions: dict[str, Any] = {}
     if sync.partitions:
         partitions = {"partitions_def": daily(start), "backfill_policy": dg.BackfillPolicy.single_run()}
     said = f"{_WHAT[sync.kind]} from `{sync.source}` into Customer.io: mode {sync.mode}, rows that left: {sync.gone}."
 
-    def rows() -> Described:
+    def rows(context: dg.AssetExecutionContext) -> Described:
+        tag_run(context, {**run_tags, **RUN_TAGS})
         return Described(sync, Relation(sync.source))
 
     return dg.asset(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import dagster as dg
 
 from cio_assets.assets.factory import asset_key
+from cio_assets.assets.push import RUN_TAGS as PUSH_TAGS
 from cio_assets.assets.push import push_key
 from cio_assets.automation.checks import MEMBERS, build_check_job
 from cio_assets.catalog import TABLES, Refresh, Table
@@ -38,9 +39,6 @@ _DESCRIPTIONS = {
 
 # What failed, and what depends on it; what was read stays as it is.
 _SYNC_TAGS = {"dagster/retry_strategy": "FROM_FAILURE"}
-# Repeated by itself only where the process died: of a push that failed with a reason every accepted row is noted, and
-# its sensor asks for it again after a while, when a retry in the same second would meet the same reason.
-_PUSH_TAGS = {"dagster/retry_on_asset_or_op_failure": "false"}
 
 
 def activity_tables() -> list[str]:
@@ -64,7 +62,7 @@ def build_jobs(
             push_job(sync),
             selection=dg.AssetSelection.assets(push_key(sync)),
             description=f"Pushes what has changed in {sync.source} to Customer.io.",
-            run_tags=common | _PUSH_TAGS,
+            run_tags=common | PUSH_TAGS,
         )
     tables = {name: [table.name for table in TABLES.values() if job_of(table) == name] for name in _DESCRIPTIONS}
     tables[ACTIVITIES] = activity_tables()

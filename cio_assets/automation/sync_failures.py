@@ -8,10 +8,10 @@ from typing import Any
 import dagster as dg
 
 from cio_assets.assets.factory import asset_key
+from cio_assets.assets.workspace_tags import workspace_of
 from cio_assets.automation.attempts import CATCH_UP
 from cio_assets.automation.failures import DIED, reason_of, status_of, will_retry
 from cio_assets.automation.jobs import ACTIVITIES, activity_tables, job_of
-from cio_assets.automation.workspace_tags import workspace_of
 from cio_assets.catalog import TABLES
 from cio_assets.runs import is_refusal
 

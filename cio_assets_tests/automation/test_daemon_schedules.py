@@ -152,6 +152,7 @@ def test_a_missed_tick_and_a_backfill_run_to_completion(box: sandbox.Sandbox, ho
 
         daemon.wait(over, "the end of the backfill")
         (done,) = [run for run in all_runs(daemon) if run.tags.get("dagster/backfill") == backfill]
+        assert done.tags["customerio/workspace"] == run.tags["customerio/workspace"]
         assert done.status is dg.DagsterRunStatus.SUCCESS
         assert read_days(daemon, done) == {*days(20, 5)}
         assert materializations(daemon, done) == {"messages": 16}

@@ -17,7 +17,7 @@ from cio_assets.warehouse.facts import MOST_NAMES, Facts
 KEY, PARENTS, UNKNOWN_FIELDS, SHRUNK = "key", "parents", "unknown_fields", "shrunk"
 
 HANDFUL = 10
-"""A list that lost no more rows than this did not shrink."""
+"""A list that lost no more rows than this, and has some left, did not shrink."""
 
 _KNOWN_IN_EXTRA = frozenset({"language_variants"})
 """What is kept in `_extra` on purpose (`catalog.series`)."""
@@ -128,7 +128,7 @@ def _unknown(facts: Facts) -> str | None:
 
 def _shrunk(facts: Facts) -> str | None:
     lost = facts.live_before - facts.live
-    if lost <= HANDFUL or facts.live * 2 >= facts.live_before:
+    if (lost <= HANDFUL and facts.live) or facts.live * 2 >= facts.live_before:
         return None
     return (
         f"it SHRANK from {facts.live_before:,} to {_rows(facts.live)}. If that is right, nothing is to be done. "

@@ -16,11 +16,13 @@ from cio_assets.catalog import TABLES, Refresh
 from cio_assets.catalog.buckets import shift
 from cio_assets.catalog.windows import WIDEST
 
-TRAILING_MONTHS = {"hours": 2, "days": 7, "weeks": 7, "months": 7}
+TRAILING_MONTHS = 7
 """Months, the running one included, whose buckets are read again: opens and clicks come up to six months after a
-delivery. All of them are one request. Hours are asked for every hour, and so for two months only."""
+delivery. All of them are one request."""
+RECENT_MONTHS = 2
+"""The same for hours, which are asked for every hour, but once a day."""
 
-_DELIVERIES_REACH = timedelta(seconds=WIDEST)
+DELIVERIES_REACH = timedelta(seconds=WIDEST)
 """Older deliveries can be asked for (`end_ts`), but whether they are told is not promised (customerio-api.md, 11)."""
 _METRICS_REACH = timedelta(days=3652)
 """Ten years."""
@@ -33,18 +35,18 @@ def plan_days(instance: dg.DagsterInstance, start: date, trailing: int, now: dat
     past = history(instance, asset_key(table), DELIVERIES)
     keys = daily(start).get_partition_keys(current_time=now)
     days = [(key, _midnight(key) + timedelta(days=1)) for key in keys]
-    return plan(_partitions(days, [past], ""), trailing, now, _DELIVERIES_REACH)
+    return plan(_partitions(days, [past], ""), trailing, now, DELIVERIES_REACH)
 
 
-def plan_months(instance: dg.DagsterInstance, start: date, period: str, now: datetime) -> Plan:
-    """Which months of version 2 metrics to read for a period."""
+def plan_months(instance: dg.DagsterInstance, start: date, period: str, trailing: int, now: datetime) -> Plan:
+    """Which months of version 2 metrics to read for a period: the last `trailing` and whatever was missed."""
     tables = [name for name, row in TABLES.items() if row.series == 2]
     past = [history(instance, asset_key(table), METRICS) for table in tables]
     keys = monthly(start).get_partition_keys(current_time=now)
     # A month's last week may end in the next one.
     after = _WEEK if period == "weeks" else timedelta()
     months = [(key, shift("months", _midnight(key), 1) + after) for key in keys]
-    return plan(_partitions(months, past, f"|{period}"), TRAILING_MONTHS[period], now, _METRICS_REACH)
+    return plan(_partitions(months, past, f"|{period}"), trailing, now, _METRICS_REACH)
 
 
 def _partitions(ends: Sequence[tuple[str, datetime]], past: Sequence[History], suffix: str) -> list[Partition]:

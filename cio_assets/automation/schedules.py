@@ -15,7 +15,15 @@ from cio_assets.assets.factory import asset_key
 from cio_assets.assets.partitions import daily
 from cio_assets.automation.attempts import CATCH_UP, UNFINISHED, last_read
 from cio_assets.automation.catch_up import Lost, Plan, lost
-from cio_assets.automation.due_partitions import TRAILING_MONTHS, plan_days, plan_months
+from cio_assets.automation.checks import JOB as CHECKS
+from cio_assets.automation.checks import SEGMENTS_A_DAY
+from cio_assets.automation.due_partitions import (
+    DELIVERIES_REACH,
+    RECENT_MONTHS,
+    TRAILING_MONTHS,
+    plan_days,
+    plan_months,
+)
 from cio_assets.automation.jobs import (
     ACTIVITIES,
     DELIVERIES,
@@ -33,6 +41,8 @@ from cio_assets.settings import Settings
 QUEUE: Final = "customerio/queue"
 """Tag of a scheduled run: `dagster.yaml` lets runs of one queue follow each other, the oldest first."""
 TRAILING: Final = "customerio/trailing_days"
+WHOLE_HOURS: Final = "customerio/hours_of_all_months"
+"""Tag of a run that read hours of all months that can still move: the day (in CIO_TIMEZONE) that it did so for."""
 LOST: Final = "customerio/lost_since"
 SCHEDULED_AT: Final = ".dagster/scheduled_execution_time"
 """Dagster's own hidden tag of a run that a schedule asked for."""
@@ -40,6 +50,8 @@ SCHEDULED_AT: Final = ".dagster/scheduled_execution_time"
 ACTIVITIES_REACH = timedelta(days=30)
 _WEEKLY_AT_THE_LATEST = timedelta(days=8)
 _SUNDAY = 6
+_AFTER_THE_DELIVERIES = 4
+"""The hour from which on a day's first tick reads hours of all months: the night's deliveries tell what has changed."""
 
 Evaluate = Callable[[dg.ScheduleEvaluationContext], Iterable[dg.RunRequest]]
 
@@ -64,8 +76,13 @@ class _Tick:
 #    does not depend on what the tick finds, and that of a stretch of missed ones only on where it begins.
 # 3. Weeks and months are read twice, at their end and a day later: buckets end in UTC (version 2) or US Eastern time
 #    (version 1), ticks come in CIO_TIMEZONE, where the boundary may still be hours ahead.
-def build_schedules(settings: Settings, now: Callable[[], datetime]) -> list[dg.ScheduleDefinition]:
-    """All schedules, on or off by CIO_SCHEDULES, in CIO_TIMEZONE; `now` is the clock of windows and buckets."""
+def build_schedules(
+    settings: Settings, now: Callable[[], datetime], *, asking_checks: bool = True
+) -> list[dg.ScheduleDefinition]:
+    """All schedules, on or off by CIO_SCHEDULES, in CIO_TIMEZONE; `now` is the clock of windows and buckets.
+
+    `asking_checks` as in `build_definitions`: the schedule of them too.
+    """
     make = _Ticks(settings, now)
     ticks = [
         _Tick(
@@ -116,15 +133,17 @@ def build_schedules(settings: Settings, now: Callable[[], datetime]) -> list[dg.
             "weeks": "On Sunday and Monday: weeks end with Saturday, in some time zones hours after the first tick.",
             "months": "On the 1st and the 2nd: a month may end hours after the first tick.",
         }[period]
-        trailing = TRAILING_MONTHS[period]
+        months = f"the running month and the {TRAILING_MONTHS - 1} before it"
+        if period == "hours":
+            months = f"the running month and the one before, once a day (from 4:00 on) of {months}"
         ticks += [
             _Tick(
                 f"metrics_{often}",
                 METRICS,
                 f"{minute} {hour_day}",
-                f"Metrics by {period} of campaigns and their actions, of the running month and the {trailing - 1} "
-                "before it: opens and clicks move a bucket for months. One run, at most a request for each campaign "
-                f"and action, and a run for each further stretch of months that was missed or failed. {when}",
+                f"Metrics by {period} of campaigns and their actions, of {months}: opens and clicks move a bucket for "
+                "months. One run, at most a request for each campaign and action, and a run for each further stretch "
+                f"of months that was missed or failed. {when}",
                 make.metrics(f"metrics_{often}", period),
             ),
             _Tick(
@@ -136,6 +155,17 @@ def build_schedules(settings: Settings, now: Callable[[], datetime]) -> list[dg.
                 make.recent_metrics(f"recent_metrics_{often}", period),
             ),
         ]
+    if asking_checks:
+        ticks.append(
+            _Tick(
+                "checks_daily",
+                CHECKS,
+                "30 5 * * *",
+                "Compares members of segments with the service's own count, others each day, and deliveries with the "
+                f"metrics of campaigns. One run, at most {SEGMENTS_A_DAY} requests. After what it compares is read.",
+                make.checks,
+            )
+        )
     return [_schedule(tick, settings) for tick in ticks]
 
 
@@ -185,6 +215,13 @@ class _Ticks:
         # Today besides: it is the last partition.
         plan = plan_days(context.instance, self._start, days + 1, self._now())
         tags = {TRAILING: f"{days}"}
+        sure = f"{(self._now() - DELIVERIES_REACH).astimezone(UTC).date()}"
+        for stretch in plan.catch_up:
+            if stretch.first < sure:  # told once, since what was asked for is not missing any more
+                context.log.warning(
+                    f"Deliveries of {stretch} are asked for late: before {sure} the API may tell only some of them, or "
+                    "none. What it does not tell stays away."
+                )
         yield from _runs(context, DELIVERIES, plan, lambda key: key, tags)
 
     def recent_deliveries(self, context: dg.ScheduleEvaluationContext) -> Iterable[dg.RunRequest]:
@@ -207,10 +244,22 @@ class _Ticks:
 
     def metrics(self, name: str, period: str) -> Evaluate:
         def evaluate(context: dg.ScheduleEvaluationContext) -> Iterable[dg.RunRequest]:
-            plan = plan_months(context.instance, self._start, period, self._now())
-            yield from _runs(context, METRICS, plan, lambda month: f"{month}|{period}", {}, name)
+            tags = self._whole_hours(context) if period == "hours" else {}
+            months = RECENT_MONTHS if period == "hours" and not tags else TRAILING_MONTHS
+            plan = plan_months(context.instance, self._start, period, months, self._now())
+            yield from _runs(context, METRICS, plan, lambda month: f"{month}|{period}", tags, name)
 
         return evaluate
+
+    def _whole_hours(self, context: dg.ScheduleEvaluationContext) -> dict[str, str]:
+        """The tag of a day's reading of hours of all months; empty where it is too early, or the day has one."""
+        local = context.scheduled_execution_time.astimezone(_zone(self._settings))
+        tag = {WHOLE_HOURS: f"{local.date()}"}
+        read = dg.RunsFilter(tags=tag, statuses=[dg.DagsterRunStatus.SUCCESS])
+        return {} if local.hour < _AFTER_THE_DELIVERIES or context.instance.get_runs(read, limit=1) else tag
+
+    def checks(self, context: dg.ScheduleEvaluationContext) -> Iterable[dg.RunRequest]:
+        yield dg.RunRequest(_run_key(context, CHECKS), tags={QUEUE: CHECKS})
 
     def recent_metrics(self, name: str, period: str) -> Evaluate:
         def evaluate(context: dg.ScheduleEvaluationContext) -> Iterable[dg.RunRequest]:

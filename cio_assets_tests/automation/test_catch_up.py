@@ -144,6 +144,8 @@ def test_days_of_the_past_are_tried_once_and_then_left_alone(
     old, trailing = clockwork.requests("deliveries_daily")
     assert range_of(old.tags) == (day(299), day(291))
     assert old.tags["customerio/catch_up"] == f"{day(299)} to {day(291)}"
+    late = f"Deliveries of {day(299)} to {day(291)} are asked for late: before {day(180)} the API may tell only some"
+    assert late in capfd.readouterr().err
     clockwork.run(old, "sync_deliveries", dg.DagsterRunStatus.FAILURE)
 
     # Nothing else went well either: the key may be wrong. It is tried again.
@@ -154,6 +156,8 @@ def test_days_of_the_past_are_tried_once_and_then_left_alone(
     capfd.readouterr()
     assert [range_of(request.tags) for request in clockwork.requests("deliveries_daily")] == [range_of(trailing.tags)]
     assert f"Left alone, since catching up failed or was cancelled: {day(299)} to {day(291)}." in capfd.readouterr().err
+    assert len(clockwork.requests("deliveries_daily")) == 1
+    assert "Left alone" not in capfd.readouterr().err, "it is told once"
 
     # Until somebody materializes them by hand.
     clockwork.materialized("messages", [day(ago) for ago in range(299, 290, -1)])

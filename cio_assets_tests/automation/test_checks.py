@@ -204,6 +204,16 @@ def test_a_list_of_a_handful_may_shrink(workspace: Workspace) -> None:
     assert workspace.sync("segments")["segments"].checks == ()
 
 
+def test_a_list_of_a_handful_does_not_become_empty_in_silence(workspace: Workspace) -> None:
+    workspace.sync("newsletters")
+    left = len(workspace.box.truth("newsletters"))
+    assert 0 < left <= 10
+    for _ in range(left):
+        workspace.box.mutate("delete_newsletter")
+    (said,) = workspace.sync("newsletters")["newsletters"].checks
+    assert f"it SHRANK from {left} to 0 rows" in said
+
+
 def test_members_are_compared_with_the_service_s_own_count(workspace: Workspace) -> None:
     workspace.sync("segments", "segment_membership", "messages", "campaigns", "campaign_metrics")
     requests = workspace.box.stats()["requests"]

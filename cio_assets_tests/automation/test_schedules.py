@@ -47,7 +47,8 @@ def test_they_are_off_or_on_in_one_place(make: Make) -> None:
 
 def test_each_tick_is_documented_and_in_the_time_zone(make: Make) -> None:
     found = {each.name: each for each in make(timezone="Europe/Berlin").repository.schedule_defs}
-    assert found.keys() == {"snapshots_daily", "activities_hourly", "deliveries_daily", "deliveries_hourly"} | {
+    apart = {"snapshots_daily", "activities_hourly", "deliveries_daily", "deliveries_hourly", "checks_daily"}
+    assert found.keys() == apart | {
         f"{prefix}metrics_{often}" for prefix in ("", "recent_") for often in ("hourly", "daily", "weekly", "monthly")
     }
     for each in found.values():
@@ -74,6 +75,7 @@ def test_a_night_reads_first_what_the_rest_is_made_of(make: Make) -> None:
         "recent_metrics_weekly",
         "metrics_monthly",
         "recent_metrics_monthly",
+        "checks_daily",
     ]
 
 
@@ -160,19 +162,38 @@ def test_metrics_are_read_for_the_months_that_can_still_move(
     make: Make, schedule: str, period: str, before: int
 ) -> None:
     clockwork = make(start=first_of(20))
+    at = NOW.replace(hour=3)
     name = f"metrics_{schedule}"
-    assert clockwork.ranges(name) == [(f"{month(20)}|{period}", f"{month(0)}|{period}")]
+    assert clockwork.ranges(name, at) == [(f"{month(20)}|{period}", f"{month(0)}|{period}")]
     keys = [f"{month(ago)}|{period}" for ago in range(20, -1, -1)]
     clockwork.materialized("campaign_metrics", keys)
     # Of two tables that are read together both have to be there.
-    assert clockwork.ranges(name) == [(keys[0], keys[-1])]
+    assert clockwork.ranges(name, at) == [(keys[0], keys[-1])]
     clockwork.materialized("campaign_action_metrics", [key for key in keys if key != keys[3]])
-    (gap, trailing) = clockwork.requests(name)
+    (gap, trailing) = clockwork.requests(name, at)
     assert (range_of(gap.tags), gap.tags["customerio/catch_up"]) == ((keys[3], keys[3]), month(17))
     assert range_of(trailing.tags) == (keys[20 - before], keys[-1])
 
     (recent,) = clockwork.requests(f"recent_{name}")
     assert recent.tags["dagster/partition"] == period
+
+
+def test_hours_of_all_months_are_read_once_a_day(make: Make) -> None:
+    clockwork = make(start=first_of(9), timezone="Asia/Tokyo")
+    for table in ("campaign_metrics", "campaign_action_metrics"):
+        clockwork.materialized(table, [f"{month(ago)}|hours" for ago in range(10)])
+    few, all_of_them = [(f"{month(ago)}|hours", f"{month(0)}|hours") for ago in (1, 6)]
+    four = datetime(2026, 3, 1, 19, 25, tzinfo=UTC)  # 4:25 of the 2nd in Tokyo
+    assert clockwork.ranges("metrics_hourly", four - timedelta(hours=1)) == [few]
+    (whole,) = clockwork.requests("metrics_hourly", four)
+    assert range_of(whole.tags) == all_of_them
+    clockwork.run(whole, "sync_metrics", dg.DagsterRunStatus.FAILURE, four)
+    (again,) = clockwork.requests("metrics_hourly", four + timedelta(hours=3))
+    assert range_of(again.tags) == all_of_them
+    clockwork.run(again, "sync_metrics", dg.DagsterRunStatus.SUCCESS, four + timedelta(hours=3))
+    assert clockwork.ranges("metrics_hourly", four + timedelta(hours=4)) == [few]
+    assert clockwork.ranges("metrics_hourly", four + timedelta(hours=23)) == [few]
+    assert clockwork.ranges("metrics_hourly", four + timedelta(hours=24)) == [all_of_them]
 
 
 def test_a_range_of_months_holds_one_period(make: Make) -> None:
@@ -278,6 +299,12 @@ def test_the_instance_comes_up_with_our_dagster_yaml(tmp_path: Path) -> None:
         pools = instance.get_concurrency_config().pool_config
         assert pools.pool_granularity is not None
         assert pools.pool_granularity.value == "run"
+        # What waits for an export holds up no other; of more than ten none would have a request a second.
+        assert 1 < (pools.default_pool_limit or 0) <= 10
+        assert queue.max_concurrent_runs > (pools.default_pool_limit or 0), "pushes have their turn beside syncs"
+        # A large workspace takes hours, and a machine that is swapping a minute to start a process.
+        assert instance.run_monitoring_max_runtime_seconds >= timedelta(hours=6).total_seconds()
+        assert instance.run_monitoring_start_timeout_seconds >= 60
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 import duckdb
@@ -32,9 +32,20 @@ from cio_assets.settings import Settings, SettingsError
 from cio_assets.sync import selected_tables, sync
 from cio_assets.warehouse import WarehouseError
 
+_WIDE = 110
+"""Characters of our widest table with large numbers."""
+
 
 def _console() -> Console:
-    return Console(highlight=False)
+    """Where nobody looks (a pipe, cron's mail) as wide as our tables: rich would cut them off behind 80 characters."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, _WIDE))
+
+
+def _add_numbers(grid: Grid, names: Iterable[str]) -> None:
+    """Columns whose numbers are broken into lines where there is no room, and not cut off."""
+    for name in names:
+        grid.add_column(name, justify="right", overflow="fold")
 
 
 def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None = None, *, full: bool = False) -> bool:
@@ -57,8 +68,7 @@ def run_sync(settings: Settings, select: Sequence[str] = (), since: date | None 
         results.append(result)
     grid = Grid()
     grid.add_column("table", no_wrap=True, min_width=max(map(len, tables)))
-    for name in ("rows", "planned", "requests", "retries", "deleted", "seconds"):
-        grid.add_column(name, justify="right", no_wrap=name == "planned")
+    _add_numbers(grid, ("rows", "planned", "requests", "retries", "deleted", "seconds"))
     for result in sorted(results, key=lambda result: result.table):
         counts = (result.requests, result.retries, result.marked_deleted)
         rows = "failed" if result.failure else f"{result.rows:,}"
@@ -101,8 +111,7 @@ def run_plan(settings: Settings, select: Sequence[str] = (), since: date | None 
         return True
     grid = Grid()
     grid.add_column("table", no_wrap=True, min_width=max(map(len, tables)))
-    for name in ("requests", "minutes", "spared"):
-        grid.add_column(name, justify="right", no_wrap=True)
+    _add_numbers(grid, ("requests", "minutes", "spared"))
 
     def add(name: str, requests: Estimate, spared: int) -> None:
         took = minutes(requests.number, settings.app_rps)
@@ -176,6 +185,8 @@ def _tell(console: Console, results: Sequence[SyncResult], *, dry_run: bool) -> 
         if result.rejected_by_reason:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in result.rejected_by_reason.items())
             console.print(f"{result.sync}: rejected {reasons}", markup=False, soft_wrap=True)
+        if result.status == "inactive":
+            console.print(f"{result.sync}: inactive, since its source is not in the warehouse", soft_wrap=True)
     if any(result.rejected_by_reason for result in results) and not dry_run:
         console.print("Rejected rows stand in reverse_etl.rejected: cio-assets rejects list", soft_wrap=True)
 
@@ -192,10 +203,9 @@ _PLANNED = {
 
 def _pushed(results: Sequence[SyncResult], *, dry_run: bool) -> Grid:
     grid = Grid(box=SIMPLE_HEAD)
-    grid.add_column("sync", no_wrap=True)
+    grid.add_column("sync", overflow="fold")
     columns = _PLANNED if dry_run else {name: name for name in _PUSHED}
-    for title in (*columns.values(), "seconds"):
-        grid.add_column(title, justify="right", no_wrap=True)
+    _add_numbers(grid, (*columns.values(), "seconds"))
     for result in results:
         counts = [f"{result.counts.get(name, 0):,}" for name in columns]
         if result.status in ("failed", "inactive"):

@@ -31,6 +31,8 @@ from cio_assets.automation.process_tag import process_tag
 from cio_assets.build import build_definitions
 from cio_assets.catalog import TABLES, Refresh, Table
 from cio_assets.catalog.people import PEOPLE
+from cio_assets.customerio import CredentialsRefused
+from cio_assets.customerio.credentials import bearer
 from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance
 from cio_assets.settings import Settings, SettingsError
 from cio_assets.unfinished import attempt, ended
@@ -86,7 +88,10 @@ def sync(
     `full` asks for everything, whatever is known not to have changed. What the same sync has finished, begun less than
     six hours ago and killed or failed in part, is not read again.
     """
-    settings.require_app_api_key()
+    try:
+        bearer(settings.require_app_api_key())
+    except CredentialsRefused as error:  # what cannot be a key: said once, and not by each table
+        raise SettingsError(str(error)) from None
     ranges = partition_ranges(settings, first_day(settings, since))
     api = AppApi(settings, observer=observer)
     definitions = build_definitions(settings, api=api, asking_checks=False)

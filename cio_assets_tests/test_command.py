@@ -12,9 +12,9 @@ from cio_assets_tests.conftest import environment
 PROGRAM = "import atexit, sys; atexit.register(print, 'at the end'); from cio_assets.cli import command; command()"
 
 
-def run(home: Path, *arguments: str, closed: bool = False) -> subprocess.CompletedProcess[str]:
+def run(home: Path, *arguments: str, closed: bool = False, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run the program, buffered as it is behind a pipe; with `closed` it has no stdout."""
-    env = environment(home)
+    env = environment(home, **extra)
     env.pop("PYTHONUNBUFFERED")
     program = [sys.executable, "-c", PROGRAM, *arguments]
     shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closed else []
@@ -54,3 +54,18 @@ def test_a_reader_that_has_gone_is_no_traceback(home: Path) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_in_a_pipe_no_table_is_cut_off(home: Path) -> None:
+    done = run(home, "push", "persons", "segment_members", CUSTOMERIO_SITE_ID="s", CUSTOMERIO_TRACK_API_KEY="k")
+    assert done.returncode == 0, done.stderr
+    assert "…" not in done.stdout
+    assert "segment_members: inactive, since its source is not in the warehouse" in done.stdout
+
+
+def test_what_cannot_be_a_key_is_said_once(home: Path) -> None:
+    done = run(home, "sync", CUSTOMERIO_APP_API_KEY="of two words")
+    assert (done.returncode, done.stdout) == (2, "at the end\n")
+    assert done.stderr.startswith("CUSTOMERIO_APP_API_KEY holds white space")
+    assert "words" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1

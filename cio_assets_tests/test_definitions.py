@@ -99,6 +99,14 @@ def test_assets_tell_what_they_are(tmp_path: Path) -> None:
         assert columns >= {column.name for column in table.columns} | {"_extra", "_synced_at"}
 
 
+def test_what_reads_the_app_api_shares_one_pool_and_nothing_else_waits_for_it(tmp_path: Path) -> None:
+    graph = build_definitions(settings_for(tmp_path)).get_repository_def().asset_graph
+    pools = {key: graph.get(key).pools for key in graph.get_all_asset_keys()}
+    readers = {key for key, found in pools.items() if found == {"customerio_app"}}
+    assert readers == {dg.AssetKey(["customerio", name]) for name, table in TABLES.items() if not table.view}
+    assert not any(found for key, found in pools.items() if key not in readers)
+
+
 @pytest.fixture(scope="module")
 def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[sandbox.Sandbox, Path]]:
     folder = tmp_path_factory.mktemp("definitions")

@@ -113,9 +113,10 @@ def due(
     recent: Last | None = LATELY,
     touched: datetime | None = None,
     circumstances: Circumstances = USUAL,
+    whose: tuple[int, ...] = (1,),
 ) -> bool:
     known = {series_key(unit, "2026-06"): Known("", read_at)} if read_at else {}
-    deliveries = Deliveries(recent, {(1,): touched} if touched else {})
+    deliveries = Deliveries(recent, {whose: touched} if touched else {})
     units, spared = due_series([unit], lambda _: ["2026-06"], known, deliveries, circumstances)
     assert len(units) + spared == 1
     return bool(units)
@@ -126,6 +127,13 @@ def test_metrics_stand_where_no_delivery_came_or_changed() -> None:
     assert not due(touched=ago(hours=25)), "before they were read"
     assert due(touched=ago(hours=1))
     assert due(touched=READ), "while they were read"
+
+
+def test_metrics_of_an_action_stand_where_another_of_its_campaign_changed() -> None:
+    action = replace(UNIT, parent={"campaign_id": 1, "action_id": 2})
+    assert due(action, touched=ago(hours=1), whose=(1, 2))
+    assert not due(action, touched=ago(hours=1), whose=(1, 3))
+    assert not due(action, touched=ago(hours=1), whose=(2, 2))
 
 
 def test_hours_that_are_told_for_a_day_are_read_once_a_day() -> None:

@@ -11,12 +11,14 @@ import textwrap
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cio_assets.warehouse import Staged, Staging, WarehouseError
+from cio_assets.warehouse import Staged, Staging, WarehouseError, staging
 
 NOW = datetime(2026, 2, 2, 6, 0, tzinfo=UTC)
 
@@ -210,6 +212,36 @@ def test_a_full_disk_is_told_and_what_was_read_before_stays(tmp_path: Path) -> N
     staged, asked = go_on(tmp_path, 6)
     assert asked == [2, 3, 4, 5, 6]
     assert staged_ids(staged) == ALL
+
+
+def test_a_power_failure_costs_five_seconds_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, pages, now = 0.5, 60, 0.0
+    safe = {"rows.ndjson": 0, "journal.ndjson": 0}  # bytes that are on the disk for sure
+    times = {name: [now] for name in safe}
+
+    def fsync(file: int) -> None:
+        path = Path(f"/proc/self/fd/{file}").readlink()
+        safe[path.name] = path.stat().st_size
+        times[path.name].append(now)
+
+    with monkeypatch.context() as patched, suppress(Died):
+        patched.setattr(os, "fsync", fsync)
+        patched.setattr(staging, "time", SimpleNamespace(monotonic=lambda: now, time=time.time))
+        with Staging(tmp_path, "segments", "a", began=NOW) as reading:
+            chain = reading.chain("list")
+            for page in range(1, pages + 1):
+                now += step
+                reading.page(chain, rows(page), {"start": f"after {page}"})
+            raise Died
+    for synced in times.values():
+        assert max(later - earlier for earlier, later in pairwise([*synced, now])) <= 5
+        assert len(synced) < pages / 2, "a disk takes its time: not for every page"
+    (folder,) = tmp_path.glob("*.resume")
+    for name, size in safe.items():
+        os.truncate(folder / name, size)
+    staged, asked = go_on(tmp_path, pages + 1)
+    assert asked[0] > pages - 5 / step
+    assert staged.row_count == 3 * (pages + 1)
 
 
 KILLED = """

@@ -45,7 +45,7 @@ def turn(path: Path) -> Iterator[None]:
 def locked(descriptor: int, path: Path) -> Iterator[None]:
     """Hold the lock of an open file for the block, among processes. Raises OSError."""
     if fcntl is None:
-        with FileLock(f"{path}.lock", poll_interval=0.005):
+        with FileLock(f"{path}.lock", poll_interval=0.005, thread_local=False):  # another thread may release it
             yield
     else:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -183,8 +183,7 @@ class Hasty(AppApi):
     patience: float = 60
     """Seconds for an answer."""
 
-    def client(self, max_attempts: int = ATTEMPTS, *, chain: bool = False) -> AppClient:
-        del chain  # one thing at a time
+    def client(self, max_attempts: int = ATTEMPTS) -> AppClient:
         key, clock = self.settings.require_app_api_key(), Clock()
         limiter = RateLimiter(
             self.settings.dagster_home, urlsplit(self.url).netloc, key, 0, clock=clock.time, sleep=clock.sleep

@@ -77,10 +77,8 @@ class AppApi:
         """Tells workspaces apart without telling the key."""
         return hashlib.sha256(f"{self.url} {self.settings.require_app_api_key()}".encode()).hexdigest()
 
-    def client(self, max_attempts: int = MAX_ATTEMPTS, *, chain: bool = False) -> AppClient:
+    def client(self, max_attempts: int = MAX_ATTEMPTS) -> AppClient:
         """A client to be used in a `with` block.
-
-        For one long `chain` of pages, which asks one at a time, up to half the budget, whoever else asks.
 
         Raises `SettingsError` where no key is set, or where a real workspace would be written over the demo's data.
         """
@@ -93,12 +91,7 @@ class AppApi:
                 self.settings.budget_dir, urlsplit(self.url).netloc, key, self.settings.app_rps
             )
         return AppClient(
-            base_url=self.url,
-            key=key,
-            limiter=self._limiter,
-            sharer="chain" if chain else None,
-            region=self.settings.region,
-            max_attempts=max_attempts,
+            base_url=self.url, key=key, limiter=self._limiter, region=self.settings.region, max_attempts=max_attempts
         )
 
 

@@ -44,7 +44,7 @@ def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer, *, ah
     inputs = f"{plan.fingerprint(sources_of(api)(name))} {wanted.full_pass}"
     slot = " ".join(wanted.partition_keys)
     with (
-        api.client(chain=plan.table.variants_repeat) as client,
+        api.client() as client,
         Staging(api.settings.staging_dir, name, inputs, slot=slot, began=api.now()) as staging,
     ):
         if ahead and not staging.durable:

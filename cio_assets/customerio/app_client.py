@@ -4,7 +4,7 @@ Which calls there are, their envelopes and their paging is the caller's knowledg
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -72,8 +72,7 @@ class AppClient:
 
     `base_url` without `/v1` (see `hosts.base_url`), `key` an App API key (white space around it is dropped),
     `region` only for messages, `timeout` seconds to connect and between two reads, `workers` the threads that
-    `overlap` will use. Clients of one `sharer` share its part of the budget. `sleep` is for tests. Raises
-    CredentialsRefused if the key cannot be one.
+    `overlap` will use. `sleep` is for tests. Raises CredentialsRefused if the key cannot be one.
     """
 
     def __init__(
@@ -86,7 +85,6 @@ class AppClient:
         timeout: tuple[float, float] = (10, 90),
         max_attempts: int = MAX_ATTEMPTS,
         workers: int = 8,
-        sharer: Hashable = None,
         sleep: Callable[[float], object] | None = None,
         user_agent: str = USER_AGENT,
     ) -> None:
@@ -96,7 +94,6 @@ class AppClient:
         self._exchange = Exchange(
             self.base_url,
             limiter=limiter,
-            sharer=sharer,
             headers={
                 "Authorization": bearer(key),
                 "Accept": "application/json",

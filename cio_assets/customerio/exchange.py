@@ -5,7 +5,7 @@ An answer of any status that is not worth a retry is the caller's to judge.
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Hashable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -71,7 +71,7 @@ def _has_body(received: Received, request: Request) -> bool:
 class Exchange:
     """Sends requests to one API with one key, from any number of threads, until `close()`.
 
-    `limiter` None: for a single look-up, which needs no budget. Exchanges of one `sharer` share its part of it.
+    `limiter` None: for a single look-up, which needs no budget.
     """
 
     def __init__(
@@ -79,7 +79,6 @@ class Exchange:
         base_url: str,
         *,
         limiter: RateLimiter | None,
-        sharer: Hashable = None,
         headers: Mapping[str, str],
         timeout: tuple[float, float],
         connections: int,
@@ -88,7 +87,6 @@ class Exchange:
     ) -> None:
         self.usage = Usage()
         self._limiter = limiter
-        self._sharer = sharer
         self._max_attempts = max_attempts
         self._closed = threading.Event()
         self._mine = threading.local()  # the path that a thread is asking
@@ -123,7 +121,7 @@ class Exchange:
         if limiter is None:
             yield lambda _: None
             return
-        with limiter.slot(self._closed.is_set, self._sharer) as sent:
+        with limiter.slot(self._closed.is_set, self) as sent:
             self.usage.waited(sent.waited)
             # A long page takes the service longer than a short one.
             yield lambda length: limiter.answered(sent, f"{path} {length.bit_length()}")

@@ -13,7 +13,7 @@ class FairLock(Generic[Lent]):
     """A mutual exclusion for which sharers queue: of those who wait, each comes once before one comes twice.
 
     So a chain of pages, which asks one at a time, is not kept waiting behind tables that ask eight at a time. Who holds
-    the lock only to wait for something can lend it, with that, to a sharer who came meanwhile.
+    the lock only to wait for something can lend it, with that, to a sharer who came meanwhile, and has it again then.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class FairLock(Generic[Lent]):
         self._last = sharer
 
     def lend(self, sharer: Hashable, what: Lent) -> bool:
-        """Let another sharer have the lock and `what` until it passes them back, if this one used them last.
+        """Let another sharer have the lock, and `what` for good, if this one was the last; returns when it is back.
 
         False where nobody else waits; for the holder only.
         """

@@ -25,10 +25,10 @@ UNLIMITED: Final = 10_000.0  # requests per second from which (and from 0 down) 
 # A request that left at 0 s and arrived 20 ms late shares a second with one that leaves at 1 s and arrives in time.
 # The answer bounds this: where it came 5 ms later than the quickest ever did, of its kind or of all, the request was
 # hardly more than 5 ms late. Until an answer has told, and where answers take now this long, now that, 3 % of the
-# window (30 ms).
+# window (30 ms), which is also the most that is kept: a request that is later still breaks the second.
 MOST_LATE: Final = 0.03
-STEADY: Final = 20  # answers of a kind, most of which took about as long as the quickest: these can tell
-MANY: Final = 50  # answers of all kinds that can tell; of so many of a kind, the quickest is hardly late itself
+ENOUGH: Final = 50  # answers of which the quickest is hardly late itself, unless the line was slow all the while
+RECENT: Final = 20  # answers, most of which took about as long as the quickest: then answers can tell
 BARELY: Final = 0.001  # seconds that are always taken for late
 SURE: Final = 0.001  # of the spacing; stamps are taken after writing
 _ALL: Final = ""  # the kind of every request
@@ -55,8 +55,9 @@ class Sent:
 
 @dataclass(frozen=True)
 class _Free:
-    """A slot that can be used now, by whoever holds the file."""
+    """A slot that can be used now: the file is held until `held` is closed, by whoever uses it."""
 
+    held: contextlib.ExitStack
     state: State
     history: "_History"
 
@@ -109,52 +110,51 @@ class RateLimiter:
             if not self._limited:
                 yield Sent(max(0.0, self._clock() - began))
                 return
-            with self._own.held(sharer) as lent, contextlib.ExitStack() as held:
-                free = lent or held.enter_context(self._free_slot(stopped))
-                if free is None or (not lent and self._own.lend(sharer, free)):
-                    continue
-                self._own.used(sharer)
-                now = self._clock()
-                # A late start is made up for, by half a spacing at most: an idle time is no credit for a burst.
-                due = max(free.history.due + self._spacing, now - self._spacing / 2)
-                free.state.write(free.history.after(now, due))  # for the case that this process dies in the next line
-                sent = Sent(max(0.0, now - began), now)
-                try:
-                    yield sent
-                finally:
-                    sent.moment = self._clock()
-                    free.state.write(free.history.after(sent.moment, due))
-                return
+            with self._own.held(sharer) as lent:
+                free = lent or self._free_slot(stopped)
+                while free and not lent and self._own.lend(sharer, free):
+                    free = self._free_slot(stopped)  # this one is ours
+                if free is None:
+                    continue  # paused meanwhile: let go of the lock, wait for the pause outside
+                with free.held:
+                    _go_on(stopped)
+                    self._own.used(sharer)
+                    now = self._clock()
+                    # A late start is made up for, by half a spacing at most: an idle time is no credit for a burst.
+                    due = max(free.history.due + self._spacing, now - self._spacing / 2)
+                    # Before, too: this process may die in the next line.
+                    free.state.write(free.history.after(now, due))
+                    sent = Sent(max(0.0, now - began), now)
+                    try:
+                        yield sent
+                    finally:
+                        sent.moment = self._clock()
+                        free.state.write(free.history.after(sent.moment, due))
+                    return
 
-    @contextlib.contextmanager
-    def _free_slot(self, stopped: Callable[[], bool]) -> Generator[_Free | None, None, None]:
-        """Wait for a slot, and hold it; None where a pause was called meanwhile, which is to be waited for outside."""
-        with self._turn.held() as state:
+    def _free_slot(self, stopped: Callable[[], bool]) -> _Free | None:
+        """Wait for a slot, and hold the file; None where a pause was called meanwhile."""
+        with contextlib.ExitStack() as held:
+            state = held.enter_context(self._turn.held())
             history = self._history(state.read())
-            yield _Free(state, history) if self._wait_for_turn(history, stopped) else None
+            return _Free(held.pop_all(), state, history) if self._wait_for_turn(history, stopped) else None
 
     def answered(self, sent: Sent, kind: str) -> None:
         """The answer to a request begins to arrive; those of one `kind` (endpoint, size) take about equally long."""
         now = self._clock()
         if not self._limited or self._window < self._rate or now < sent.moment:  # a second is not told by its parts
             return
+        # From before the writing: a thread that is interrupted behind it makes an answer that only seems quick.
+        took = now - sent.ready
         with self._telling:
-            of_all = self._late(sent, now, self._answers[_ALL], MANY)
-            late = min(of_all, self._late(sent, now, self._answers[kind], STEADY))
+            known = self._answers[_ALL], self._answers[kind]
+            for answers in known:
+                answers.add(took)
+            late = BARELY + min(answers.late(took, self._most_late / 2) for answers in known)
         if late < self._most_late:
             with self._pause.held() as state:
                 numbers = state.read() or {}
                 state.write(numbers | _Pause(numbers).heard(sent.moment, late))
-
-    def _late(self, sent: Sent, now: float, answers: "_Answers", enough: int) -> float:
-        """How late the request may have arrived, as the answers tell of which this is one; infinite if they cannot."""
-        # A thread may be interrupted between the writing and the stamp: the quickest is to be none that only seems so.
-        answers.add(now - sent.ready)
-        distance = answers.usual - answers.quickest
-        if answers.known < enough or distance > self._most_late / 2:
-            return math.inf
-        # As late as it seems; and the quickest of a few may have been late itself, of many hardly.
-        return BARELY + max(0.0, now - sent.moment - answers.quickest) + distance * min(1.0, MANY / answers.known)
 
     def pause(self, seconds: float) -> None:
         """After a 429: nobody sends for `seconds` (at most 600), and everybody sends a little slower for a while."""
@@ -207,18 +207,22 @@ class _Answers:
     """How long requests of a kind took, in seconds."""
 
     def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=STEADY)
-        self.quickest = math.inf
-        self.known = 0
-
-    @property
-    def usual(self) -> float:
-        return median(self._recent)
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._quickest = math.inf
+        self._known = 0
 
     def add(self, took: float) -> None:
         self._recent.append(took)
-        self.quickest = min(self.quickest, took)
-        self.known += 1
+        self._quickest = min(self._quickest, took)
+        self._known += 1
+
+    def late(self, took: float, most: float) -> float:
+        """How late a request was that took so long; infinite if these cannot tell, `most` apart from the quickest."""
+        distance = median(self._recent) - self._quickest
+        if self._known < ENOUGH or distance > most:
+            return math.inf
+        # As late as it seems; and the quickest may have been late itself, of more and more less and less.
+        return took - self._quickest + distance * ENOUGH / self._known
 
 
 class _History:

@@ -77,6 +77,7 @@ def test_one_at_a_time() -> None:
                     lent[0] += 1
                 lock.used(sharer)
                 inside[0] += 1
+                time.sleep(0.0001)
                 most[0] = max(most[0], inside[0])
                 inside[0] -= 1
 

@@ -14,7 +14,7 @@ PROGRAM = "import atexit, sys; atexit.register(print, 'at the end'); from cio_as
 
 def run(home: Path, *arguments: str, closed: bool = False, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run the program, buffered as it is behind a pipe; with `closed` it has no stdout."""
-    env = environment(home, **extra)
+    env = environment(home, None, **extra)
     env.pop("PYTHONUNBUFFERED")
     program = [sys.executable, "-c", PROGRAM, *arguments]
     shell = ["sh", "-c", 'exec "$@" >&-', "sh"] if closed else []

@@ -71,7 +71,8 @@ class Touched:
         """Whether somebody was merged with one whom nothing names: then it cannot be told who is no longer there."""
         found = []
         for who, others in self.merged.items():
-            mine = {who[0], *(cio_id for text in who if text for cio_id in named.get(text, ()))} - {None}
+            # By its texts only where there is no cio_id: whoever remains may have taken over an email of the other.
+            mine = {who[0]} if who[0] else {cio_id for text in who if text for cio_id in named.get(text, ())}
             known = {cio_id for text in others for cio_id in named.get(text, ())} | (others & self.people.keys())
             found.append((mine, known - mine))
         # Of two activities of one merge the other may tell.
@@ -106,8 +107,9 @@ def _newest_first(
     while not (chain.finished or enough(touched)):
         try:
             for page, rows in reader.pages(unit, chain):
-                note = noted(rows)
-                over = order.passed(note["times"], until.by_clock_of(page))
+                since = until.by_clock_of(page)
+                note = noted(rows, since)
+                over = order.passed(note["times"], since)
                 reader.staging.page(chain, (), None if over else page.next, note=note)
                 touched.take(note)
                 if over or enough(touched):
@@ -118,8 +120,8 @@ def _newest_first(
             chain, restarted, order = reader.staging.restart(chain), True, Order()
 
 
-def noted(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is remembered of a page of activities (rows of the table `activities`). Pure."""
+def noted(rows: Iterable[Mapping[str, Any]], since: int | None = None) -> dict[str, Any]:
+    """What is remembered of a page of activities (rows of the table `activities`): of older ones only when. Pure."""
     people: dict[str, bool] = {}
     note: dict[str, list[Any]] = {"times": [], "strangers": [], "others": [], "merged": []}
     nameless = 0
@@ -127,6 +129,8 @@ def noted(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         note["times"].append(row["timestamp"])
         kind = row["type"]
         if kind not in _KINDS:  # a service that knows no such filter
+            continue
+        if since is not None and row["timestamp"] is not None and row["timestamp"] < since:
             continue
         cio_id = (row["cio_id"] or "").removeprefix("cio_") or None
         who = (cio_id, row["customer_id"] or None, row["email"] or None)

@@ -301,3 +301,43 @@ def test_a_merge_may_write_a_cio_id_as_paths_do(service: Workspace, reader: Read
     people, _ = reader.both()
     assert people["people_mode"] == "changed"
     assert not wrong(service, reader)
+
+
+def test_who_changed_before_the_last_reading_is_not_asked_again(service: Workspace, reader: Reader) -> None:
+    """Though the page that tells of the others tells of them, too."""
+    for number in range(90):
+        service.act("attribute_change", f"a{number:04d}", NOW - timedelta(days=9), {"email": {"from": "x", "to": "y"}})
+    service.set("a0200", reader.now, plan="pro")
+    asked: list[int] = []
+
+    def count(path: str, _: Any, say: Say) -> Say:
+        if path == BATCH and isinstance(say.body, dict):
+            asked.append(len(say.body["customers"]))
+        return say
+
+    service.bend = count
+    reader.both()
+    assert asked == [1]
+    assert not wrong(service, reader)
+
+
+def test_a_merge_that_does_not_say_whose_costs_one_full_reading(service: Workspace, reader: Reader) -> None:
+    service.act("profile_merge", "a0030", reader.now - timedelta(hours=2), {})
+    del service.people["a0031"]
+    assert reader.both()[0]["people_mode"] == "full"
+    reader.later(days=1)
+    assert reader.both()[0]["people_mode"] == "changed"
+    assert not wrong(service, reader)
+
+
+def test_whoever_takes_over_the_email_of_the_merged_one_is_another(service: Workspace, reader: Reader) -> None:
+    service.people["a0030"]["email"] = None
+    service.act("attribute_change", "a0030", reader.now, {"email": {"from": "a0030@example.com", "to": None}})
+    reader.both()
+    reader.later(days=1)
+    lost = {"cio_id": "a0031", "id": "u_a0031", "email": "a0031@example.com"}
+    del service.people["a0031"]
+    service.people["a0030"]["email"] = "a0031@example.com"
+    service.act("profile_merge", "a0030", reader.now, {"merged": lost})
+    assert reader.both()[0]["people_mode"] == "changed"
+    assert not wrong(service, reader)

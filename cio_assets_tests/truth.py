@@ -37,6 +37,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "info_ip_addresses": ("ip",),
     "messages": ("id",),
     "newsletter_contents": ("id",),
+    "newsletter_messages": ("id",),
     "newsletter_metrics": ("newsletter_id", "period", "period_start"),
     "newsletter_test_groups": ("newsletter_id", "id"),
     "newsletters": ("id",),
@@ -62,7 +63,7 @@ _FLATTENED = {
     "customer_relationships": {"identifiers": {"object_id": "object_id", "cio_object_id": "cio_object_id"}},
     "objects": {},
 }
-for _view in ("campaign_messages", "broadcast_messages", "customer_messages"):
+for _view in ("campaign_messages", "broadcast_messages", "newsletter_messages", "customer_messages"):
     _FLATTENED[_view] = _FLATTENED["messages"]
 _FLATTENED["customer_activities"] = _FLATTENED["activities"]
 

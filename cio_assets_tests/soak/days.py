@@ -26,6 +26,8 @@ class Ran:
     schedule: str
     tags: Mapping[str, str]
     tables: Mapping[str, Mapping[str, int]]
+    ways: Mapping[str, tuple[str, str]]
+    """In which of their ways the people were read, and why, by table."""
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Days:
     hours: frozenset[int]
     before_run: Callable[[str, Mapping[str, str]], None] = lambda *_: None
     """Told the schedule and the tags of a run before it begins."""
+    after_run: Callable[[Ran], None] = lambda _: None
+    """Told a run when it has ended."""
     runs: list[Ran] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -102,13 +106,17 @@ class Days:
             tags=tags,
         )
         tables: dict[str, dict[str, int]] = {}
+        ways: dict[str, tuple[str, str]] = {}
         for event in result.get_asset_materialization_events():
             assert event.asset_key
             metadata: Mapping[str, Any] = event.materialization.metadata
-            tables[event.asset_key.path[-1]] = {
-                name: metadata[name].value for name in ("requests", "requests_spared") if name in metadata
-            }
-        self.runs.append(Ran(self.now, schedule.name, dict(request.tags), tables))
+            table = event.asset_key.path[-1]
+            tables[table] = {name: metadata[name].value for name in ("requests", "requests_spared") if name in metadata}
+            if "people_mode" in metadata:
+                ways[table] = metadata["people_mode"].value, metadata["people_mode_because"].value
+        ran = Ran(self.now, schedule.name, dict(request.tags), tables, ways)
+        self.runs.append(ran)
+        self.after_run(ran)
 
 
 @contextmanager

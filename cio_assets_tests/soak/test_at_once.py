@@ -1,18 +1,22 @@
-"""A backfill, a sync of lists and a push on one DuckDB file, while somebody reads it with a DuckDB of their own."""
+"""A backfill, a sync of lists and a push on one DuckDB file, while somebody reads it with a DuckDB of their own, and
+somebody looks at the web server.
+"""
 
 from __future__ import annotations
 
-import threading
-import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 
+import dagster as dg
 import duckdb
 import pytest
 
 from cio_assets_tests import forked
-from cio_assets_tests.conftest import environment
+from cio_assets_tests.automation.test_daemon import WORKSPACE, Daemon
+from cio_assets_tests.automation.test_daemon_schedules import webserver
+from cio_assets_tests.conftest import PROJECT, environment
+from cio_assets_tests.soak.watched import RUNS, VERSION, Queue, Reader, Visitor, loads, watching
 from cio_assets_tests.soak.whole import Truth, start_cli
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
@@ -35,76 +39,55 @@ LISTS = (
 PEOPLE = 4000
 
 
-@dataclass
-class Reader:
-    """Looks again and again, a few milliseconds each, as a dashboard does."""
-
-    path: Path
-    over: threading.Event = field(default_factory=threading.Event)
-    looks: int = 0
-    refused: int = 0
-    longest: float = 0.0
-    counts: dict[str, set[int]] = field(default_factory=dict)
-    failures: list[BaseException] = field(default_factory=list)
-
-    def run(self) -> None:
-        seen = time.monotonic()
-        try:
-            while not self.over.wait(0.02):
-                try:
-                    self._look()
-                except duckdb.IOException as error:
-                    if "lock" not in str(error):
-                        raise
-                    self.refused += 1
-                    continue
-                finally:
-                    self.longest = max(self.longest, time.monotonic() - seen)
-                self.looks += 1
-                seen = time.monotonic()
-        except BaseException as error:
-            self.failures.append(error)
-
-    def _look(self) -> None:
-        with duckdb.connect(str(self.path), read_only=True) as con:
-            for table in ("messages", "segment_membership"):
-                if con.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]).fetchall():
-                    found = con.execute(f"SELECT count(*) FROM customerio.{table}").fetchall()
-                    self.counts.setdefault(table, set()).add(found[0][0])
+LONGEST = 10
+"""Seconds without an answer that nobody who looks has to bear, on a machine where four tests run at once."""
 
 
 def test_each_ends_right_and_nobody_is_locked_out(tmp_path: Path) -> None:
     home, path = tmp_path / "home", tmp_path / "home" / "warehouse.duckdb"
     home.mkdir()
+    for name, text in {
+        "dagster.yaml": (PROJECT / "dagster.yaml").read_text(),
+        "workspace.yaml": WORKSPACE,
+        "daemon.log": "no daemon runs here",
+    }.items():
+        (home / name).write_text(text)
     with duckdb.connect(str(path)) as con:
         con.execute("CREATE SCHEMA reverse_etl")
         con.execute(
             f"CREATE TABLE reverse_etl.persons AS SELECT 'pushed-' || i AS id, i AS score FROM range({PEOPLE}) t(i)"
         )
-    with forked.launch(
-        people=2000, deliveries=30_000, days=90, campaigns=4, segments=12, app_rps=0, track_rps=0, latency_ms=25
-    ) as box:
+    with (
+        forked.launch(
+            people=2000, deliveries=30_000, days=90, campaigns=4, segments=12, app_rps=0, track_rps=0, latency_ms=25
+        ) as box,
+        dg.DagsterInstance.from_config(str(home)) as instance,
+    ):
         env = environment(home, box, CIO_START_DATE=START.isoformat())
-        reader = Reader(path)
-        looking = threading.Thread(target=reader.run)
-        looking.start()
-        try:
-            for _ in range(2):
-                processes = {
-                    "backfill": start_cli(["sync", "--select", "messages,campaign_messages"], env, tmp_path),
-                    "lists": start_cli(["sync", "--select", ",".join(LISTS)], env, tmp_path),
-                    "push": start_cli(["push", "persons"], env, tmp_path),
-                }
-                codes = {what: process.wait(100) for what, process in processes.items()}
-                assert set(codes.values()) == {0}, (codes, (tmp_path / "said").read_text()[-3000:])
-                box.mutate("late_opens", count=100)
-        finally:
-            reader.over.set()
-            looking.join()
+        started: dict[int, str] = {}
+        with webserver(Daemon(home, env, instance, home / "daemon.log")) as ui:
+            reader, queue = Reader(path=path), Queue(lock=path.with_name(f"{path.name}.lock"))
+            visitor = Visitor(0.1, ui=ui)
+            with watching(reader, queue, visitor):
+                for _ in range(2):
+                    processes = {
+                        "backfill": start_cli(["sync", "--select", "messages,campaign_messages"], env, tmp_path),
+                        "lists": start_cli(["sync", "--select", ",".join(LISTS)], env, tmp_path),
+                        "push": start_cli(["push", "persons"], env, tmp_path),
+                    }
+                    started |= {process.pid: what for what, process in processes.items()}
+                    codes = {what: process.wait(100) for what, process in processes.items()}
+                    assert set(codes.values()) == {0}, (codes, (tmp_path / "said").read_text()[-3000:])
+                    box.mutate("late_opens", count=100)
         said = (tmp_path / "said").read_text()
         assert "lock" not in said, said
-        assert reader.failures == []
+        waits = {f"{what} ({pid})": queue.waits.get(pid, 0.0) for pid, what in started.items()}
+        loaded = loads(instance)
         print(f"{reader.looks} looks, {reader.refused} refused, at most {reader.longest:.2f} s without one")
+        for query, seconds in visitor.seconds.items():
+            print(f"{len(seconds)} × {query[:15]}…: {median(seconds):.3f} s each, at most {max(seconds):.2f} s")
+        print("waited to write, at most:", ", ".join(f"{what} {seconds:.2f} s" for what, seconds in waits.items()))
+        print(f"the longest load, with its wait: {max(max(seconds) for seconds in loaded.values()):.2f} s")
         truth = Truth(box, START, datetime.now(UTC))
         assert truth.differences(path, [table for table in LISTS if not table.endswith("metrics")]) == []
         ids = {row["id"] for row in truth.of("messages")}
@@ -116,4 +99,13 @@ def test_each_ends_right_and_nobody_is_locked_out(tmp_path: Path) -> None:
         assert reader.counts["messages"] <= {0, len(ids)}
         assert reader.counts["segment_membership"] == {len(truth.of("segment_membership"))}
     assert reader.looks > 100
-    assert reader.longest < 10
+    assert reader.longest < LONGEST
+    assert loaded.keys() >= {f"customerio__{table}" for table in (*LISTS, "messages", "campaign_messages")}
+    assert max(max(seconds) for seconds in loaded.values()) < LONGEST
+    assert max(waits.values()) < LONGEST
+    for query in (VERSION, RUNS):
+        assert len(visitor.seconds[query]) > 20
+        assert median(visitor.seconds[query]) < 1
+        assert max(visitor.seconds[query]) < LONGEST
+    # It is the runs of just these processes that were looked at, while they ran.
+    assert len({run for run, status in visitor.seen if status == "STARTED"}) >= len(started)

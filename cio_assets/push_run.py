@@ -17,7 +17,7 @@ from cio_assets.reverse_etl import state
 from cio_assets.reverse_etl.model import Sync
 from cio_assets.reverse_etl.prepare import Options
 from cio_assets.reverse_etl.syncs_file import load_syncs
-from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance
+from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance, watching_for_signals
 from cio_assets.settings import Settings, SettingsError
 from cio_assets.warehouse.database import literal
 
@@ -57,18 +57,20 @@ def push_syncs(
         if refused:
             yield SyncResult(sync.name, failure=refused)
             continue
-        result = definitions.resolve_job_def(push_job(sync)).execute_in_process(
-            run_config={
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                "resources": {"customerio_track": {"config": vars(options)}},
-            },
-            instance=instance,
-            asset_selection=[push_key(sync)],
-            tags=process_tag(),
-            raise_on_error=False,
-        )
+        with watching_for_signals() as signal_came:
+            result = definitions.resolve_job_def(push_job(sync)).execute_in_process(
+                run_config={
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    "resources": {"customerio_track": {"config": vars(options)}},
+                },
+                instance=instance,
+                asset_selection=[push_key(sync)],
+                tags=process_tag(),
+                raise_on_error=False,
+            )
+            stopped = signal_came()
         error = next((event.step_failure_data.error for event in result.all_events if event.is_step_failure), None)
-        if interrupted(error):
+        if stopped or interrupted(error):
             raise KeyboardInterrupt
         if not result.success:
             failure = failure_message(error)

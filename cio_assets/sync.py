@@ -33,7 +33,7 @@ from cio_assets.catalog import TABLES, Refresh, Table
 from cio_assets.catalog.people import PEOPLE
 from cio_assets.customerio import CredentialsRefused
 from cio_assets.customerio.credentials import bearer
-from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance
+from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance, watching_for_signals
 from cio_assets.settings import Settings, SettingsError
 from cio_assets.unfinished import attempt, ended
 
@@ -242,13 +242,15 @@ def _run(
             "dagster/asset_partition_range_start": partitions[0],
             "dagster/asset_partition_range_end": partitions[1],
         }
-    result = definitions.resolve_job_def(job).execute_in_process(
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        instance=instance,
-        asset_selection=[asset_key(table) for table in tables],
-        tags=run_tags,
-        raise_on_error=False,
-    )
+    with watching_for_signals() as signal_came:
+        result = definitions.resolve_job_def(job).execute_in_process(
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            instance=instance,
+            asset_selection=[asset_key(table) for table in tables],
+            tags=run_tags,
+            raise_on_error=False,
+        )
+        stopped = signal_came()
     seconds: dict[str, float] = {}
     failures: dict[str, Any] = {}
     for event in result.all_events:
@@ -256,7 +258,7 @@ def _run(
             seconds[event.step_key] = event.step_success_data.duration_ms / 1000
         elif event.step_key and event.is_step_failure:
             failures[event.step_key] = event.step_failure_data.error
-    if any(interrupted(error) for error in failures.values()):
+    if stopped or any(interrupted(error) for error in failures.values()):
         raise KeyboardInterrupt
     metadata = {
         event.asset_key.path[-1]: event.materialization.metadata

@@ -42,7 +42,7 @@ def stage_frame(con: duckdb.DuckDBPyConnection, rows: Any) -> Relation | None:
             con.execute("CREATE OR REPLACE TEMP TABLE pushed_rows AS SELECT * FROM temp.main.frame")
     # ValueError: text that is no Unicode, columns of the same name.
     except (pa.ArrowException, duckdb.Error, ValueError) as error:
-        raise PushError(f"The rows cannot be read ({frame_fault(error)}): give every column one type.") from None
+        raise PushError(f"The rows cannot be read ({frame_fault(error)}).") from None
     return Relation(_STAGED)
 
 

@@ -47,8 +47,8 @@ def replace_table(warehouse: Warehouse, schema: str, name: str, rows: Relation |
             con.execute(f"DROP TABLE IF EXISTS {target}")
             con.execute(f"CREATE TABLE {target} AS SELECT * FROM {source}")
             return count
-    except (pa.ArrowException, duckdb.Error) as error:
-        fault = sql_fault(error) if isinstance(rows, Relation) else f"{frame_fault(error)}: give every column one type"
+    except (pa.ArrowException, duckdb.Error, ValueError) as error:  # ValueError: two columns of one name
+        fault = sql_fault(error) if isinstance(rows, Relation) else frame_fault(error)
         raise WarehouseError(f"{schema}.{name} could not be written, it is as it was: {fault}.") from None
 
 
@@ -60,6 +60,7 @@ def sql_fault(error: Exception) -> str:
 
 
 def frame_fault(error: Exception) -> str:
-    """Why a frame could not be read; the messages themselves quote values."""
+    """Why a frame could not be read, and what to do; the messages themselves quote values."""
     column = re.search(r"Conversion failed for column (\S+)", str(error))
-    return f"{type(error).__name__}{f' in column {column[1]}' if column else ''}"
+    where = f" in column {column[1]}" if column else ""
+    return f"{type(error).__name__}{where}: give every column one type and a name of its own"

@@ -1,7 +1,7 @@
 """Reads deliveries of a span of time into staging, several stretches side by side so that latency costs nothing.
 
 A cursor is a chain: a page names the next. So while a chain runs, its unread older part is cut in two when threads
-would otherwise idle and enough pages are left to be worth the one more request that a cut may cost.
+and the budget would otherwise idle and enough pages are left to be worth the one more request that a cut may cost.
 """
 
 from __future__ import annotations
@@ -178,12 +178,14 @@ class _Reader:
         self._waiting.append(anew)
 
     def _cut_the_longest(self) -> int:
-        """Cut a chain in two if a thread would idle and it is worth a request; answers the number of cuts."""
+        """Cut a chain in two if the budget would idle and it is worth a request; answers the number of cuts."""
         alive = [*self._running.values(), *self._waiting]
         if not alive or len(alive) >= self._client.workers:
             return 0
         if self._promised is None and all(chain.oldest is not None for chain in alive):
             self._promised = sum(chain.pages_left(self._page_size) for chain in alive)
+        if self._client.budget_used_up:
+            return 0
         longest = max(alive, key=lambda chain: chain.pages_left(self._page_size))
         # The promise supposes that deliveries lie evenly; pages that were read are sure.
         earned = min(_FIRST_CUTS, (self._promised or 0) // (_PAGES_PER_CUT / 2)) + self._pages // _PAGES_PER_CUT
@@ -202,11 +204,15 @@ def _observe(chain: _Chain, created: list[int]) -> None:
     if not descending or (chain.page_top is not None and created[0] > chain.page_top):
         chain.ordered = False  # only newest first allows to stop early
     chain.page_top = created[0]
-    reached = min(created)
-    span = max(1, (created[0] if chain.oldest is None else chain.oldest) - reached)
-    density = len(created) / span
-    chain.rows_per_second = density if chain.oldest is None else (chain.rows_per_second + density) / 2
-    chain.oldest = reached if chain.oldest is None else min(chain.oldest, reached)
+    # The mean of all that was read: one newsletter, sent within minutes, says little of the rest.
+    read = chain.rows_per_second * _seconds_read(chain) + len(created)
+    chain.oldest = min(created) if chain.oldest is None else min(chain.oldest, *created)
+    chain.rows_per_second = read / _seconds_read(chain)
+
+
+def _seconds_read(chain: _Chain) -> int:
+    oldest = chain.window.last if chain.oldest is None else chain.oldest
+    return max(1, chain.window.last + 1 - oldest)
 
 
 def _cut(chain: _Chain) -> _Chain:

@@ -214,8 +214,8 @@ class Foreseen(Ledger):
             self.count("activities", where) + self._busy_rows("activities", "timestamp", newest), Sure.ABOUT
         )
 
-    def pages_of_activities(self, kind: str, since: int, size: int, lists: int) -> tuple[int, set[str]] | None:
-        """Pages of a type of activity back to `since`, and the people that so many lists of it will name.
+    def pages_of_activities(self, kind: str, since: int, size: int) -> tuple[int, set[str]] | None:
+        """Pages of a type of activity back to `since`, and the people whom those since then will name.
 
         None where no activities are stored to tell from.
         """
@@ -225,13 +225,12 @@ class Foreseen(Ledger):
         newest = max(one.read_at for one in last.values())
         start = newest - (self._now - datetime.fromtimestamp(since, UTC))
         rows = self._stored.connection.execute(
-            f"""SELECT coalesce(cio_id, customer_id, email), timestamp >= ? FROM {self._stored.qualified("activities")}
-                WHERE type = ? ORDER BY timestamp DESC""",
-            [start, kind],
+            f"""SELECT coalesce(cio_id, customer_id, email) FROM {self._stored.qualified("activities")}
+                WHERE type = ? AND timestamp >= ?""",
+            [kind, start],
         ).fetchall()
-        # The list ends with a page on which all is older; a page is taken in whole.
-        pages = -(-sum(recent for _, recent in rows) // size) + 1
-        return pages, {who for who, _ in rows[: lists * pages * size] if who}
+        # The list ends with a page on which all is older.
+        return -(-len(rows) // size) + 1, {who for (who,) in rows if who}
 
     @property
     def sure_of_metrics(self) -> Sure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -76,8 +75,7 @@ def _changed(known: Foreseen, since: int) -> _Changed | None:
     """Who will have changed since then; None where no activities are stored to tell from."""
     endpoint = TABLES["activities"].endpoint
     size = (endpoint and endpoint.page_size) or 1
-    kinds = Counter(one["type"] for one in CHANGES)
-    found = {kind: known.pages_of_activities(kind, since, size, lists) for kind, lists in kinds.items()}
+    found = {kind: known.pages_of_activities(kind, since, size) for kind in {one["type"] for one in CHANGES}}
     told = {kind: one for kind, one in found.items() if one}
     if len(told) < len(found):
         return None

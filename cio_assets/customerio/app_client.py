@@ -90,6 +90,7 @@ class AppClient:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.workers = workers
+        self._limiter = limiter
         self._account = account(self.base_url, region)
         self._exchange = Exchange(
             self.base_url,
@@ -109,6 +110,11 @@ class AppClient:
     def usage(self) -> Usage:
         """What was spent so far: `client.usage.snapshot()`."""
         return self._exchange.usage
+
+    @property
+    def budget_used_up(self) -> bool:
+        """Whether requests of this process, of any table, wait for their turn: more at once would only wait, too."""
+        return self._limiter.used_up
 
     def send(self, call: Call) -> Answer:
         """The answer to one call, retried as `retry.decide` says.

@@ -43,6 +43,11 @@ class FairLock(Generic[Lent]):
         finally:
             self._pass_on(me)
 
+    @property
+    def taken(self) -> bool:
+        """Whether somebody holds it."""
+        return self._held
+
     def used(self, sharer: Hashable) -> None:
         """What is shared was used, by the holder."""
         self._last = sharer

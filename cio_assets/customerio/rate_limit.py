@@ -96,6 +96,11 @@ class RateLimiter:
         # One thread of a process queues for the file, so processes share evenly.
         self._own: FairLock[_Free] = FairLock()
 
+    @property
+    def used_up(self) -> bool:
+        """Whether a request of this process waits for its turn: one more thread would not make it faster."""
+        return self._own.taken
+
     @contextlib.contextmanager
     def slot(self, stopped: Callable[[], bool] = _never, sharer: Hashable = None) -> Generator[Sent, None, None]:
         """Send ONE request inside: `with limiter.slot() as sent: connection.send(...)`.

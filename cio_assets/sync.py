@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -95,13 +96,13 @@ def sync(
     ranges = partition_ranges(settings, first_day(settings, since))
     api = AppApi(settings, observer=observer)
     definitions = build_definitions(settings, api=api, asking_checks=False)
-    home_instance = instance or open_instance(settings)
+    home_instance = cache(lambda: instance or open_instance(settings))  # half a second where it makes its tables
     where = (api.workspace, settings.warehouse_label, settings.warehouse_schema)
     inputs = repr((sorted(tables), ranges, full, where))
     with ExitStack() as stack, attempt(settings.dagster_home.absolute(), inputs, home_instance) as this:
         tags = {SYNC_TAG: this.id} | ({FULL_TAG: "true"} if full else {})
         done = {name for name in tables if asset_key(name).to_python_identifier() in this.finished}
-        yield from (_earlier(home_instance, table) for table in tables if table in done)
+        yield from (_earlier(home_instance(), table) for table in tables if table in done)
         todo = in_order(name for name in tables if name not in done)
         runs = runs_of(todo)
         full_pass = this.id if full else ""
@@ -116,7 +117,7 @@ def sync(
                 continue
             readable = with_parents(job, chosen, failures)
             skipped = [TableResult(table, failure=NOT_READ) for table in chosen if table not in readable]
-            read = _run(definitions, home_instance, job, readable, ranges.get(job), tags) if readable else ()
+            read = _run(definitions, home_instance(), job, readable, ranges.get(job), tags) if readable else ()
             results = [*skipped, *read]
             ahead.leave(chosen)
             for result in results:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,8 +37,10 @@ class Attempt:
 
 
 @contextmanager
-def attempt(home: Path, inputs: str, instance: dg.DagsterInstance) -> Iterator[Attempt]:
+def attempt(home: Path, inputs: str, instance: Callable[[], dg.DagsterInstance]) -> Iterator[Attempt]:
     """Go on with a sync of the same `inputs` that did not end, or begin one; call `ended` when it has.
+
+    The `instance` is only looked into for what an earlier one has finished.
 
     Of two at the same time the second one begins anew, and is not gone on with.
     """
@@ -50,10 +52,12 @@ def attempt(home: Path, inputs: str, instance: dg.DagsterInstance) -> Iterator[A
             yield _new()
             return
         earlier = _read(path, inputs)
-        if earlier is None:
-            earlier = _new()
-            _write(path, inputs, earlier)
-        yield Attempt(earlier.id, earlier.began, _finished(instance, earlier.id))
+        if earlier is not None:
+            yield Attempt(earlier.id, earlier.began, _finished(instance(), earlier.id))
+            return
+        new = _new()
+        _write(path, inputs, new)
+        yield new
 
 
 def ended(home: Path, which: Attempt, *, failed: bool) -> None:

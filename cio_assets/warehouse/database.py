@@ -180,13 +180,17 @@ class Warehouse:
 
     def columns(self, con: duckdb.DuckDBPyConnection, table: str, schema: str | None = None) -> dict[str, str]:
         """Columns of a stored table and their SQL types; empty where there is no such table."""
-        found = con.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() "
-            "WHERE database_name = ? AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) "
-            "ORDER BY column_index",
-            [ATTACHED, schema or self.schema, table],
-        ).fetchall()
-        return dict(found)
+        try:
+            described = con.execute(f"DESCRIBE {self.qualified(table, schema)}").fetchall()
+        except duckdb.Error:  # not there; or a view of what is not, which has columns all the same
+            listed = con.execute(
+                "SELECT column_name, data_type FROM duckdb_columns() "
+                "WHERE database_name = ? AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) "
+                "ORDER BY column_index",
+                [ATTACHED, schema or self.schema, table],
+            )
+            return dict(listed.fetchall())
+        return {name: kind for name, kind, *_ in described}
 
     def read(
         self,

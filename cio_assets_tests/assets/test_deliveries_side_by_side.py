@@ -1,4 +1,4 @@
-"""When a window of deliveries is cut, and where: by what a stand-in for the service is asked."""
+"""When a window of deliveries is cut: by what a stand-in for the service is asked, and by what pages promise."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from cio_assets.assets.extract_window import extract_window
+from cio_assets.assets import extract_window
 from cio_assets.catalog import TABLES
+from cio_assets.catalog.windows import Window
 from cio_assets.customerio import AppClient, Call, Page
 from cio_assets.warehouse import Staging
 
@@ -45,7 +46,7 @@ def read(service: Service, folder: Path) -> int:
     """Read all deliveries; the number of chains that it took."""
     end = datetime.fromtimestamp(START + DAYS * DAY, UTC)
     with Staging(folder, "messages") as staging:
-        done = extract_window(
+        done = extract_window.extract_window(
             TABLES["messages"], cast(AppClient, service), staging, datetime.fromtimestamp(START, UTC), end
         )
         assert staging.row_count == len(service.created)
@@ -65,10 +66,10 @@ def test_a_window_is_cut_while_the_budget_is_not_used_up(tmp_path: Path) -> None
     assert sum(idle.asked.values()) <= sum(busy.asked.values()) + 3
 
 
-@pytest.mark.parametrize("day", [37.6, 75.1, 112.6])
-def test_no_cut_is_spent_on_the_hour_that_a_newsletter_s_burst_has_left(day: float, tmp_path: Path) -> None:
-    service = Service(evenly(80 * PAGE, 0, DAYS) + evenly(20 * PAGE, day, 0.006))
+def test_a_newsletter_s_burst_does_not_promise_more_pages() -> None:
+    chain = extract_window._Chain(Window(START, START + DAYS * DAY - 1), START)
+    created = sorted(evenly(60 * PAGE, DAYS / 2, DAYS / 2) + evenly(4 * PAGE, DAYS / 2, 0.003), reverse=True)
+    for first in range(0, len(created), PAGE):
+        extract_window._observe(chain, created[first : first + PAGE])
 
-    read(service, tmp_path)
-
-    assert min(service.asked.values()) >= 3
+    assert chain.pages_left(PAGE) == pytest.approx(64, abs=1)  # in the other half as many as in this one

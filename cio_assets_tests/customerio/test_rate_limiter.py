@@ -225,6 +225,14 @@ def test_a_late_stamp_is_not_taken_for_a_quick_answer(tmp_path: Path, clock: Clo
     assert times[-1] - times[-11] == pytest.approx(1 + SURE + BARELY, abs=0.001)
 
 
+def test_who_waits_for_a_turn_uses_the_budget_up(tmp_path: Path, clock: Clock) -> None:
+    for rate, used_up in ((10, True), (0, False)):
+        one = limiter(tmp_path, clock, rate)
+        with one.slot():
+            assert one.used_up is used_up
+        assert not one.used_up
+
+
 def test_idle_time_is_no_credit(tmp_path: Path, clock: Clock) -> None:
     one = limiter(tmp_path, clock)
     take(one, times=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -145,3 +146,24 @@ def test_a_file_of_any_name(tmp_path, name: str) -> None:
 
     assert (tmp_path / name).stat().st_size > 0
     assert warehouse.label == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["nobody", "table", "con", "duckdb", "x.csv"])
+def test_to_look_for_columns_does_not_end_a_transaction(warehouse: Warehouse, name: str) -> None:
+    """Also where Python has a variable of that name, or the name is that of a file: DuckDB would look there."""
+    with warehouse.transaction() as con:
+        assert warehouse.columns(con, name) == {}
+        con.execute('CREATE TABLE "table" (id VARCHAR, "Number" BIGINT)')
+        assert warehouse.columns(con, "TABLE") == {"id": "VARCHAR", "Number": "BIGINT"}
+
+
+def test_nor_does_a_view_of_what_is_gone(duck: Warehouse, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("id\n1\n")
+    with duck.transaction() as con:
+        con.execute(f"CREATE VIEW of_a_file AS SELECT * FROM read_csv('{rows}')")
+    rows.unlink()
+    with duck.transaction() as con:
+        assert duck.columns(con, "of_a_file") == {"id": "BIGINT"}
+        con.execute("CREATE TABLE another (id VARCHAR)")
+    assert duck.query("SELECT count(*) FROM another") == [(0,)]

@@ -13,6 +13,7 @@ from cio_assets_tests.conftest import environment, run_cli
 SMALL = {"people": 300, "campaigns": 1, "broadcasts": 1, "newsletters": 2, "segments": 6, "objects": 40}
 
 
+@pytest.mark.soak
 @pytest.mark.alone
 def test_a_whole_sync_from_afar_uses_the_budget_and_keeps_to_it(home: Path, tmp_path: Path) -> None:
     with forked.launch(**SMALL, latency_ms=200) as box:

@@ -3,6 +3,7 @@
 import base64
 import logging
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -167,8 +168,9 @@ def test_no_key_in_errors_and_logs(
     ],
 )
 def test_the_check_of_track_credentials(
-    answer: Say, state: str, words: str, server: Server, monkeypatch: pytest.MonkeyPatch
+    answer: Say, state: str, words: str, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))  # a check makes a warehouse
     monkeypatch.setenv("CUSTOMERIO_APP_URL", server.url)
     monkeypatch.setenv("CUSTOMERIO_TRACK_URL", server.url)
     monkeypatch.setenv("CUSTOMERIO_SITE_ID", SITE_ID)

@@ -7,8 +7,6 @@ import hashlib
 import importlib
 import os
 import re
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,6 +18,7 @@ import pyarrow as pa
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random_exponential
 
 from cio_assets.turns import turn, turn_if_free
+from cio_assets.warehouse.instances import instance
 
 ATTACHED = "wh"
 _BUSY = (
@@ -97,27 +96,9 @@ class Warehouse:
     def scratch_connection(self, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to nothing but memory and a folder of its own for what does not fit into it."""
         self._make(self.scratch)
-        # Of its own: DuckDB names its temporary files alike in every process.
-        spill = tempfile.mkdtemp(prefix="spill-", dir=self.scratch)
-        con = duckdb.connect(
-            config={
-                "memory_limit": memory_limit or self._memory_limit,
-                # One: as fast for our loads as two, at half the buffers (README, Benchmarks).
-                "threads": 1,
-                "temp_directory": spill,
-                "preserve_insertion_order": False,
-                # Wide tables hold whole row groups in memory: one at a time, and given back at once.
-                "write_buffer_row_group_count": 1,
-                "allocator_flush_threshold": "16MB",
-            }
-        )
-        try:
-            con.execute("SET TimeZone = 'UTC'")
-            con.execute("SET enable_progress_bar = false")
+        # Of others it is not known what their extensions keep in an instance.
+        with instance(self.scratch, memory_limit or self._memory_limit, keep=self.kind == "duckdb") as con:
             yield con
-        finally:
-            con.close()
-            shutil.rmtree(spill, ignore_errors=True)
 
     @contextmanager
     def attached(self, connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -142,6 +142,7 @@ def _load(warehouse: Warehouse, table: Table, staged: Staged, how: _How, memory_
                 ledger.write(warehouse, con, table.name, how.reading, how.synced_at)
             found = facts.measure(warehouse, con, table, f"{STAGE}.staged", live_before)
         (slice_rows,) = _one(con, f"SELECT count(*) FROM {STAGE}.staged")
+        con.execute(f"DETACH {STAGE}")
     return LoadResult(found.live, slice_rows, marked, found.rows_with_unknown_fields, found)
 
 
@@ -160,12 +161,15 @@ def create_view(warehouse: Warehouse, view: Table, of: Table) -> int:
     # be told the schema.
     source = f"{quoted(warehouse.schema)}.{quoted(of.name)}" if warehouse.kind == "postgres" else quoted(of.name)
     try:
-        with warehouse.transaction() as con:
-            ledger.stored_version(warehouse, con)  # raises where a newer program made the tables
-            create_table(warehouse, con, of)
-        with warehouse.transaction() as con:
-            con.execute(f"CREATE OR REPLACE VIEW {quoted(view.name)} AS SELECT * FROM {source} WHERE {view.view.where}")
-            (count,) = _one(con, f"SELECT count(*) FROM {quoted(view.name)}")
+        with warehouse.attached() as con:
+            with warehouse.transaction(con):
+                ledger.stored_version(warehouse, con)  # raises where a newer program made the tables
+                create_table(warehouse, con, of)
+            with warehouse.transaction(con):
+                con.execute(
+                    f"CREATE OR REPLACE VIEW {quoted(view.name)} AS SELECT * FROM {source} WHERE {view.view.where}"
+                )
+                (count,) = _one(con, f"SELECT count(*) FROM {quoted(view.name)}")
     except duckdb.Error as error:
         raise WarehouseError(
             f"The view {warehouse.schema}.{view.name} could not be made ({type(error).__name__}). If a table of that "

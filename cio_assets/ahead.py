@@ -11,19 +11,15 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
 
 from cio_assets.assets.api import AppApi, Observer
 from cio_assets.assets.factory import parent_columns
 from cio_assets.assets.read_rows import read_rows
-from cio_assets.assets.reading import DELIVERIES, Wanted, plan_reading
-from cio_assets.assets.sources import sources_of
+from cio_assets.assets.reading import DELIVERIES, Plan, Wanted, plan_stored
 from cio_assets.catalog import TABLES, Table
 from cio_assets.customerio import CustomerioError
-from cio_assets.io_managers import make_warehouse
+from cio_assets.io_managers import StoredTable, make_warehouse
 from cio_assets.warehouse import WarehouseError
-from cio_assets.warehouse.ledger import Ledger
 
 STILL_SO = 300
 """Seconds for which an error that a reading met is that of its asset too: the service is not asked in vain twice."""
@@ -46,7 +42,7 @@ class ReadAhead:
         self._reading: set[str] = set()
         self._taken: set[str] = set()
         self._loaded: set[str] = set()
-        self._asked: dict[str, datetime] = {}
+        self._plans: dict[str, Plan] = {}
         self._met: dict[str, tuple[float, CustomerioError | WarehouseError]] = {}
         self._moved = threading.Condition()
         first = self._choose()
@@ -67,8 +63,8 @@ class ReadAhead:
             self._taken.difference_update(tables)
             self._moved.notify_all()
 
-    def _take(self, table: str) -> datetime | None:
-        """Leave a table to its asset: at once, or when it is read. Answers when it was asked; raises what was met."""
+    def _take(self, table: str) -> Plan | None:
+        """Leave a table to its asset: at once, or when it is read. Answers how it was asked; raises what was met."""
         with self._moved:
             if table in self._todo:
                 self._todo.remove(table)
@@ -77,7 +73,7 @@ class ReadAhead:
             if met and time.monotonic() - when < STILL_SO:
                 raise met
             self._taken.add(table)
-        return self._asked.get(table)
+            return self._plans.pop(table, None)
 
     def _note_read(self, table: str) -> None:
         with self._moved:
@@ -143,15 +139,11 @@ class ReadAhead:
         return needed & self._wanted.keys()
 
     def _read(self, table: Table) -> None:
-        warehouse, now = make_warehouse(self._api.settings), self._api.now()
-        wanted = replace(self._wanted[table.name], at=now)
-        with warehouse.attached():
-            ledger = Ledger(warehouse, sources_of(self._api))
-            ledger.check()
-            parents = {parent.table: warehouse.read(parent.table, parent_columns(parent)) for parent in table.parents}
-            stored = warehouse.count(table.name) if table.variants_repeat else 0
-            plan = plan_reading(table, wanted, self._api, ledger, parents, stored)
-        self._asked[table.name] = now
+        warehouse, wanted = make_warehouse(self._api.settings), self._wanted[table.name]
+        parents = {
+            parent.table: StoredTable(warehouse, parent.table, parent_columns(parent)) for parent in table.parents
+        }
+        plan = self._plans[table.name] = plan_stored(table, wanted, self._api, warehouse, parents)
         try:
             read_rows(plan, wanted, self._api, self._observer, ahead=True).staged.keep()
         except (CustomerioError, WarehouseError) as error:  # not to be paid for twice

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cio_assets.customerio import AppClient, CredentialsRefused, RateLimiter, base_url
@@ -15,6 +16,9 @@ from cio_assets.customerio.retry import MAX_ATTEMPTS
 from cio_assets.demo_mark import refuse_to_mix
 from cio_assets.settings import Settings
 from cio_assets.warehouse import Staging
+
+if TYPE_CHECKING:  # they import this module
+    from cio_assets.assets.reading import Plan
 
 
 def utc_now() -> datetime:
@@ -49,8 +53,8 @@ class AppApi:
         self.now = now
         self.sleep = sleep
         self.observer = observer
-        self.before_reading: Callable[[str], datetime | None] = _nothing
-        """Told the table that an asset is about to read; answers when its rows were asked for, where they were."""
+        self.before_reading: Callable[[str], Plan | None] = _nothing
+        """Told the table that an asset is about to read; answers how its rows were asked for, where they were."""
         self.after_reading: Callable[[str], object] = _nothing
         """Told the table that an asset has read."""
         self.after_loading: Callable[[str], object] = _nothing

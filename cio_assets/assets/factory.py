@@ -1,11 +1,9 @@
 """A catalog row becomes a software-defined asset."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 
 from cio_assets.assets.api import AppApi, Observer
 from cio_assets.assets.asked import FULL_TAG, SYNC_TAG
@@ -13,14 +11,13 @@ from cio_assets.assets.checks import check_specs, checked
 from cio_assets.assets.freshness import freshness_of
 from cio_assets.assets.partitions import partitions_of
 from cio_assets.assets.read_rows import read_rows
-from cio_assets.assets.reading import Wanted, plan_reading
+from cio_assets.assets.reading import Wanted, plan_stored
 from cio_assets.assets.sources import code_version, sources_of
 from cio_assets.assets.workspace_tags import tag_run, workspace_tags
 from cio_assets.catalog import TABLES, Parent, Refresh, Table
-from cio_assets.io_managers import ViewOver, WarehouseLoad
+from cio_assets.io_managers import StoredTable, ViewOver, WarehouseLoad
 from cio_assets.settings import Settings
 from cio_assets.warehouse.database import kind_of
-from cio_assets.warehouse.ledger import Ledger
 from cio_assets.warehouse.load import declared_columns
 
 PREFIX = "customerio"
@@ -64,25 +61,22 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
     if partitions is not None:
         common |= {"partitions_def": partitions, "backfill_policy": dg.BackfillPolicy.single_run()}
     inputs = {
-        parent.table: dg.AssetIn(key=asset_key(parent.table), metadata={"columns": parent_columns(parent)})
+        parent.table: dg.AssetIn(
+            key=asset_key(parent.table), metadata={"columns": parent_columns(parent)}, dagster_type=StoredTable
+        )
         for parent in table.parents
     }
 
-    def read(context: dg.AssetExecutionContext, **parents: pa.Table) -> WarehouseLoad:
+    def read(context: dg.AssetExecutionContext, **parents: StoredTable) -> WarehouseLoad:
         tag_run(context, workspace_tags(settings))
         api: AppApi = context.resources.customerio
         warehouse = context.resources.warehouse.warehouse
-        sources = sources_of(api)
         if partitions is not None and not list(context.partition_keys):
             raise dg.Failure(
                 "The run names no partition of this asset: give a range whose end is not before its start."
             )
-        wanted = replace(_wanted(table, context), at=api.before_reading(table.name))
-        with warehouse.attached():  # once for all that is asked of it
-            ledger = Ledger(warehouse, sources)
-            ledger.check()
-            stored = warehouse.count(table.name) if table.variants_repeat else 0
-            plan = plan_reading(table, wanted, api, ledger, parents, stored)
+        wanted = _wanted(table, context)
+        plan = api.before_reading(table.name) or plan_stored(table, wanted, api, warehouse, parents)
         rows = read_rows(plan, wanted, api, api.observer or _log_to(context))
         api.after_reading(table.name)
         usage = rows.usage
@@ -101,9 +95,9 @@ def build_asset(table: Table, settings: Settings) -> dg.AssetsDefinition:
             },
             output_name="result",
         )
-        return plan.load(rows.staged, rows.began, rows.extracted, sources(table.name))
+        return plan.load(rows.staged, rows.began, rows.extracted, sources_of(api)(table.name))
 
-    def materialize(context: dg.AssetExecutionContext, **parents: pa.Table) -> Iterator[Any]:
+    def materialize(context: dg.AssetExecutionContext, **parents: StoredTable) -> Iterator[Any]:
         yield from checked(read(context, **parents), settings.warehouse_schema)
         context.resources.customerio.after_loading(table.name)
 

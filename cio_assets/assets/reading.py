@@ -17,11 +17,12 @@ from cio_assets.assets.extract_series import SeriesUnit, extract_series, series_
 from cio_assets.assets.extract_window import extract_drafts, extract_window
 from cio_assets.assets.partitions import spans
 from cio_assets.assets.people import PeopleReading
+from cio_assets.assets.sources import sources_of
 from cio_assets.catalog import Refresh, Table
 from cio_assets.catalog.windows import WIDEST
 from cio_assets.customerio import AppClient
-from cio_assets.io_managers import WarehouseLoad
-from cio_assets.warehouse import Staged, Staging
+from cio_assets.io_managers import StoredTable, WarehouseLoad
+from cio_assets.warehouse import Staged, Staging, Warehouse
 from cio_assets.warehouse.ledger import DRAFTS_OF, FULL, RECENT, TOUCHED_BY, Ledger, Reading
 from cio_assets.warehouse.load import Replace
 
@@ -38,8 +39,6 @@ class Wanted:
     window: tuple[datetime, datetime] | None = None
     full_pass: str = ""
     """Names the full pass that this is part of, where it is one."""
-    at: datetime | None = None
-    """When it was decided what to ask, where that was before now: what is asked depends on it."""
 
     @property
     def full(self) -> bool:
@@ -72,11 +71,26 @@ class Plan:
         return WarehouseLoad(self.table, staged, read_at, self.replace, scope, reading)
 
 
+def plan_stored(
+    table: Table, wanted: Wanted, api: AppApi, warehouse: Warehouse, parents: Mapping[str, StoredTable]
+) -> Plan:
+    """As `plan_reading`, of what the warehouse has: opened once for all that is asked of it.
+
+    Raises `WarehouseError`, also where the load would: before requests are spent.
+    """
+    with warehouse.attached():
+        ledger = Ledger(warehouse, sources_of(api))
+        ledger.check()
+        rows = {name: stored.read() for name, stored in parents.items()}
+        stored = warehouse.count(table.name) if table.variants_repeat else 0
+        return plan_reading(table, wanted, api, ledger, rows, stored)
+
+
 def plan_reading(
     table: Table, wanted: Wanted, api: AppApi, ledger: Ledger, parents: Mapping[str, pa.Table], stored: int
 ) -> Plan:
     """Decide what to ask for a table of which `stored` rows are there; `parents` are the rows of its parent tables."""
-    c = Circumstances(wanted.at or api.now(), timedelta(days=api.settings.full_every_days), wanted.full)
+    c = Circumstances(api.now(), timedelta(days=api.settings.full_every_days), wanted.full)
     if table.refresh is Refresh.WINDOW:
         return _deliveries(table, wanted, api.now, c)
     if table.series:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from cio_assets.io_managers.warehouse import ViewOver, WarehouseIOManager, WarehouseLoad, make_warehouse
+from cio_assets.io_managers.warehouse import (
+    StoredTable,
+    ViewOver,
+    WarehouseIOManager,
+    WarehouseLoad,
+    make_warehouse,
+)
 
-__all__ = ["ViewOver", "WarehouseIOManager", "WarehouseLoad", "make_warehouse"]
+__all__ = ["StoredTable", "ViewOver", "WarehouseIOManager", "WarehouseLoad", "make_warehouse"]

@@ -51,13 +51,28 @@ class ViewOver:
     of: Table
 
 
+@dataclass(frozen=True)
+class StoredTable:
+    """Input of an asset that reads it when it wants to: in one opening of the warehouse with what else it asks."""
+
+    warehouse: Warehouse
+    name: str
+    columns: Sequence[str] | None = None
+    where: str | None = None
+    schema: str | None = None
+
+    def read(self) -> pa.Table:
+        """The asked columns of the live rows; raises `WarehouseError` where there is no table."""
+        return self.warehouse.read(self.name, self.columns, self.where, self.schema)
+
+
 class WarehouseIOManager(dg.IOManager):
     """Writes in one transaction and reads back as pandas or Arrow.
 
     Accepts `WarehouseLoad`, `ViewOver`, and from users' own assets an Arrow table, a pandas DataFrame or a `Relation`
     (SQL over the warehouse), which replaces the table of the asset's name. An input annotated `pd.DataFrame` arrives
-    as pandas, else as `pyarrow.Table`; the input's metadata `columns` (a list of names) says which columns are wanted.
-    Rows marked as deleted are left out.
+    as pandas, one annotated `StoredTable` unread, else as `pyarrow.Table`; the input's metadata `columns` (a list of
+    names) says which columns are wanted. Rows marked as deleted are left out.
     """
 
     def __init__(self, warehouse: Warehouse) -> None:
@@ -112,7 +127,7 @@ class WarehouseIOManager(dg.IOManager):
             )
         context.add_output_metadata(metadata)
 
-    def load_input(self, context: dg.InputContext) -> pa.Table | pd.DataFrame:
+    def load_input(self, context: dg.InputContext) -> pa.Table | pd.DataFrame | StoredTable:
         """The upstream table: the asked columns, live rows, and of a partitioned table the asked days."""
         schema, name = _schema_and_table(context.asset_key, self.warehouse)
         metadata: Mapping[str, Any] = context.definition_metadata or {}
@@ -124,8 +139,11 @@ class WarehouseIOManager(dg.IOManager):
         if table and table.refresh is Refresh.WINDOW and context.has_asset_partitions and days:
             window = context.asset_partitions_time_window
             where = f"created >= '{window.start.isoformat()}' AND created < '{window.end.isoformat()}'"
-        rows = self.warehouse.read(name, list(columns) if columns else None, where, schema=schema)
-        return rows.to_pandas() if _is_frame(context.dagster_type.typing_type) else rows
+        stored = StoredTable(self.warehouse, name, list(columns) if columns else None, where, schema)
+        asked = context.dagster_type.typing_type
+        if asked is StoredTable:
+            return stored
+        return stored.read().to_pandas() if _is_frame(asked) else stored.read()
 
 
 def _outputs(context: dg.InputContext) -> Sequence[Any]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from cio_assets.catalog import TABLES
-from cio_assets.io_managers import ViewOver, WarehouseIOManager, WarehouseLoad
+from cio_assets.io_managers import StoredTable, ViewOver, WarehouseIOManager, WarehouseLoad
 from cio_assets.warehouse import Warehouse, WarehouseError
 from cio_assets.warehouse.frames import replace_table
 from cio_assets.warehouse.load import Replace
@@ -91,6 +91,28 @@ def test_a_chain_of_assets(duck: Warehouse) -> None:
     assert isinstance(seen["report"], pa.Table)
     assert seen["report"].to_pydict() == {"email": ["bob@example.com"]}
     assert duck.query("SELECT * FROM public.report") == [("bob@example.com",)]
+
+
+def test_an_input_that_is_read_when_it_is_wanted(duck: Warehouse) -> None:
+    seen: list[Any] = []
+
+    @dg.asset(key=["mart", "orders"])
+    def orders() -> pd.DataFrame:
+        return FRAME
+
+    @dg.asset(ins={"rows": dg.AssetIn(key=["mart", "orders"], metadata={"columns": ["email"]})})
+    def report(rows: StoredTable) -> pa.Table:
+        with duck.transaction() as con:
+            con.execute("DELETE FROM mart.orders WHERE orders = 3")
+            seen.append(rows.read().to_pydict())
+        return pa.table({"read": [True]})
+
+    assert _materialize(duck, orders, report).success
+    assert seen == [{"email": ["bob@example.com"]}]
+
+    duck.query("DROP TABLE mart.orders")
+    with pytest.raises(WarehouseError, match="materialize the asset orders first"):
+        StoredTable(duck, "orders", schema="mart").read()
 
 
 def test_a_table_is_replaced_not_added_to(duck: Warehouse) -> None:

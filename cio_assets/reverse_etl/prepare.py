@@ -118,9 +118,11 @@ def prepare(
 _REPEATED = "temp._repeated"
 _WHOLE = "temp._operations"
 _WIDE = 8_000
-"""Bytes of text in a row, on average, from which rows are taken in slices."""
+"""Bytes of text in a row, on average, from which rows are taken in slices, unless there are few of them."""
+_AT_ONCE = 2048
+"""Rows that DuckDB takes at once: very wide ones fill the memory."""
 SLICES = (1, 16, 128)
-"""Parts into which the rows are cut: with very wide rows the 2048 that DuckDB takes at once fill the memory."""
+"""Parts into which the rows are cut."""
 
 
 def _slices_for(con: duckdb.DuckDBPyConnection, rows: Rows) -> int:
@@ -129,7 +131,8 @@ def _slices_for(con: duckdb.DuckDBPyConnection, rows: Rows) -> int:
     ]
     if not texts:
         return 1
-    (width,) = con.execute(f"SELECT coalesce(avg({' + '.join(texts)}), 0) FROM {rows.relation}").fetchall()[0]
+    per_row = f"sum({' + '.join(texts)}) / greatest(count(*), {_AT_ONCE})"
+    (width,) = con.execute(f"SELECT coalesce({per_row}, 0) FROM {rows.relation}").fetchall()[0]
     return SLICES[(width > _WIDE) + (width > 8 * _WIDE)]
 
 

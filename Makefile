@@ -30,7 +30,7 @@ test: install
 
 # What takes minutes; says what it measured.
 soak: install
-	$(BIN)/python -m pytest -rP --show-capture=stdout -n $(WORKERS) --dist loadscope -m "soak and not alone" $(call marked,soak)
+	$(BIN)/python -m pytest -rP --show-capture=stdout -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "soak and not alone" $(call marked,soak)
 	$(BIN)/python -m pytest -rP --show-capture=stdout -m "soak and alone" $(call marked,alone)
 
 dev: install

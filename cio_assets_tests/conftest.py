@@ -30,15 +30,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 class LongTests(LoadScopeScheduling):
-    """Tests of a module go to one worker, for they share what is made once; cells of the matrix share little."""
+    """Tests that share what is made once go to one worker: those of a module, those of a column of the matrix."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if "test_fault_matrix" in nodeid else super()._split_scope(nodeid)
+        column = re.search(r"test_fault_matrix.*\[(\w+)", nodeid)
+        return column[1] if column else super()._split_scope(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongTests | None:
     """`--dist loadscope` is how `make soak` shares its tests out."""
     return LongTests(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what takes longest, last what can be shared out best."""
+    items.sort(key=lambda item: ("soak" not in item.path.parts, "test_fault_matrix" in item.nodeid))
 
 
 @dataclass(frozen=True)

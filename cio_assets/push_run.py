@@ -19,7 +19,7 @@ from cio_assets.reverse_etl.prepare import Options
 from cio_assets.reverse_etl.syncs_file import load_syncs
 from cio_assets.runs import failure_message, interrupted, is_refusal, open_instance, watching_for_signals
 from cio_assets.settings import Settings, SettingsError
-from cio_assets.warehouse.database import literal
+from cio_assets.warehouse.sql import literal
 
 
 @dataclass(frozen=True)

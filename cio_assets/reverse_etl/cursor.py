@@ -11,7 +11,7 @@ from cio_assets.reverse_etl import state
 from cio_assets.reverse_etl.model import Kind, Sync
 from cio_assets.reverse_etl.operations import has_time, window_sql
 from cio_assets.reverse_etl.source import PushError, Rows
-from cio_assets.warehouse.database import literal, quoted
+from cio_assets.warehouse.sql import literal, quoted
 
 
 def narrowed(

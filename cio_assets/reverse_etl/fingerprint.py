@@ -13,7 +13,8 @@ from pathlib import Path
 import duckdb
 
 from cio_assets.reverse_etl.model import Sync
-from cio_assets.warehouse.database import ATTACHED, Warehouse, literal, quoted
+from cio_assets.warehouse.database import ATTACHED, Warehouse
+from cio_assets.warehouse.sql import literal, quoted
 
 _SETTLED_SECONDS = 2.0
 """A file changed so lately could change again within the resolution of its time."""

@@ -24,8 +24,9 @@ from cio_assets.reverse_etl.operations import (
 )
 from cio_assets.reverse_etl.outbox import REJECTED, ROWS_AT_ONCE, Lane, Outbox
 from cio_assets.reverse_etl.source import PushError, Rows, open_rows
-from cio_assets.warehouse.database import Warehouse, literal, quoted
+from cio_assets.warehouse.database import Warehouse
 from cio_assets.warehouse.frames import Relation
+from cio_assets.warehouse.sql import literal, quoted
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from cio_assets.warehouse.database import ATTACHED, Warehouse, quoted
+from cio_assets.warehouse.database import ATTACHED, Warehouse
 from cio_assets.warehouse.frames import Relation, frame_fault, sql_fault
+from cio_assets.warehouse.sql import quoted
 
 _STAGED = "temp.main.pushed_rows"
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import duckdb
 
-from cio_assets.warehouse.database import ATTACHED, Warehouse, quoted
+from cio_assets.warehouse.database import ATTACHED, Warehouse
+from cio_assets.warehouse.sql import quoted
 
 SCHEMA = "_cio_push"
 SYNCS = "_syncs"

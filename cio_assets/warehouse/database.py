@@ -19,6 +19,7 @@ from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wai
 
 from cio_assets.turns import turn, turn_if_free
 from cio_assets.warehouse.instances import instance
+from cio_assets.warehouse.sql import literal, quoted
 
 ATTACHED = "wh"
 _BUSY = (
@@ -41,16 +42,6 @@ class WarehouseBusy(WarehouseError):
 
 class WarehouseAbsent(WarehouseError):
     """There is no warehouse yet: nothing was written so far."""
-
-
-def quoted(identifier: str) -> str:
-    """An SQL identifier."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """An SQL text literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def kind_of(uri: str) -> str:
@@ -96,8 +87,8 @@ class Warehouse:
     def scratch_connection(self, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to nothing but memory and a folder of its own for what does not fit into it."""
         self._make(self.scratch)
-        # Of others it is not known what their extensions keep in an instance.
-        with instance(self.scratch, memory_limit or self._memory_limit, keep=self.kind == "duckdb") as con:
+        # What MotherDuck's extension keeps in an instance could not be tried.
+        with instance(self.scratch, memory_limit or self._memory_limit, keep=self.kind != "md") as con:
             yield con
 
     @contextmanager

@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from cio_assets.catalog import TABLES, Parent, Refresh, Table
-from cio_assets.warehouse.database import Warehouse, quoted
+from cio_assets.warehouse.database import Warehouse
+from cio_assets.warehouse.sql import quoted
 
 MOST_NAMES = 20
 """So many unknown fields are named, those of most rows."""

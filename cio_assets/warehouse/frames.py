@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from cio_assets.warehouse.database import ATTACHED, Warehouse, WarehouseError, quoted
+from cio_assets.warehouse.database import ATTACHED, Warehouse, WarehouseError
+from cio_assets.warehouse.sql import quoted
 
 if TYPE_CHECKING:
     import pandas as pd

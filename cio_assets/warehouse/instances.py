@@ -14,6 +14,8 @@ from typing import Any
 
 import duckdb
 
+from cio_assets.warehouse.sql import literal
+
 _KEPT = 2
 """So many idle ones are kept: who reads and who loads."""
 
@@ -62,7 +64,7 @@ def _take(spill: str, memory_limit: str) -> duckdb.DuckDBPyConnection:
         }
         return duckdb.connect(config=config)
     for name, value in config.items():
-        idle.execute(f"SET {name} = ?", [value])
+        idle.execute(f"SET {name} = {literal(value)}")  # DuckDB loads pandas to look at a parameter
     return idle
 
 

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 import duckdb
 import pyarrow as pa
 
-from cio_assets.warehouse.database import ATTACHED, Warehouse, WarehouseError, literal, quoted
+from cio_assets.warehouse.database import ATTACHED, Warehouse, WarehouseError
+from cio_assets.warehouse.sql import literal, quoted
 
 FULL, CHANGED, RECENT = "full", "changed", "recent"
 """Modes of a reading: all of a table, what changed of it, deliveries up to now."""

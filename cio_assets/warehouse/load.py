@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from cio_assets.catalog import Column, Refresh, Table, Type
 from cio_assets.warehouse import facts, ledger
-from cio_assets.warehouse.database import Warehouse, WarehouseError, literal, quoted
+from cio_assets.warehouse.database import Warehouse, WarehouseError
 from cio_assets.warehouse.facts import Facts
 from cio_assets.warehouse.ledger import Reading
+from cio_assets.warehouse.sql import literal, quoted
 from cio_assets.warehouse.staging import CHAIN, PAGE, Staged
 
 STAGE = "_cio_stage"

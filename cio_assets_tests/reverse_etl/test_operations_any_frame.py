@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cio_assets.reverse_etl.model import IDENTIFIERS, Kind, Mode
-from cio_assets.warehouse.database import literal, quoted
+from cio_assets.warehouse.sql import literal, quoted
 from cio_assets_tests.reverse_etl.written import Written, connection, sync_of, written_from
 
 _TEXTS = st.one_of(

@@ -16,7 +16,7 @@ import jsonschema
 from cio_assets.customerio import limits
 from cio_assets.reverse_etl.model import Sync
 from cio_assets.reverse_etl.operations import gone_sql, operations_sql
-from cio_assets.warehouse.database import literal
+from cio_assets.warehouse.sql import literal
 
 OUTPUT = ["key", "operation", "lane", "reason", "field", "message", "source_row", "version", "recency", "also"]
 _SCHEMA = json.loads((Path(__file__).parent / "track_schema.json").read_text())

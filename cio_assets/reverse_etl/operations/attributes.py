@@ -11,7 +11,7 @@ from cio_assets.reverse_etl.operations.columns import INTEGERS, Column
 from cio_assets.reverse_etl.operations.identities import Layers
 from cio_assets.reverse_etl.operations.rules import Check, Reason
 from cio_assets.reverse_etl.operations.values import Value, moment_of, value_of
-from cio_assets.warehouse.database import literal
+from cio_assets.warehouse.sql import literal
 
 
 @dataclass(frozen=True)

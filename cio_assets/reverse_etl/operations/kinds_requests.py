@@ -8,7 +8,7 @@ from cio_assets.reverse_etl.operations.identities import Layers, as_key, person_
 from cio_assets.reverse_etl.operations.plan import Plan, stacked
 from cio_assets.reverse_etl.operations.rules import Check, Reason
 from cio_assets.reverse_etl.operations.values import ascii_lower, moment_of
-from cio_assets.warehouse.database import literal
+from cio_assets.warehouse.sql import literal
 
 MERGE_IDENTIFIERS = ("id", "email", "cio_id")
 _ACTIONS = "('delete', 'suppress', 'unsuppress')"

@@ -11,7 +11,7 @@ from cio_assets.reverse_etl.operations.columns import Columns
 from cio_assets.reverse_etl.operations.identities import Layers
 from cio_assets.reverse_etl.operations.rules import Check, Reason, explained, first_broken
 from cio_assets.reverse_etl.operations.values import plain_json
-from cio_assets.warehouse.database import literal
+from cio_assets.warehouse.sql import literal
 
 ATTRIBUTES = "attributes"
 """The SQL name under which the joined attributes are computed."""

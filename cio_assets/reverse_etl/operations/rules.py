@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cio_assets.warehouse.database import literal
+from cio_assets.warehouse.sql import literal
 
 
 class Reason(StrEnum):

@@ -18,7 +18,7 @@ from cio_assets.reverse_etl.operations.kinds_people import NEVER_REMOVED, device
 from cio_assets.reverse_etl.operations.kinds_requests import merges, removals, segment_members
 from cio_assets.reverse_etl.operations.plan import Plan, built
 from cio_assets.reverse_etl.operations.values import READABLE_TIMES, moment_of
-from cio_assets.warehouse.database import literal, quoted
+from cio_assets.warehouse.sql import literal, quoted
 
 
 def operations_sql(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cio_assets.warehouse.database import literal
+from cio_assets.warehouse.sql import literal
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH: Final = 26

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cio_assets.reverse_etl.operations.columns import BIG_INTEGERS, FLOATS, INSTANTS, INTEGERS, TIMES, Column
-from cio_assets.warehouse.database import literal
+from cio_assets.warehouse.sql import literal
 
 SECONDS_LIMIT = 9_999_999_999
 """The latest unix second that is taken for seconds: ten digits. Milliseconds have thirteen."""

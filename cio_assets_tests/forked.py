@@ -19,7 +19,14 @@ from cio_assets_tests import revisions
 revisions.read_once()
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
-    [__name__, "cio_assets.console", "cio_assets.check", "cio_assets.sandbox.server", "pandas"]
+    [
+        __name__,
+        "cio_assets.console",
+        "cio_assets.check",
+        "cio_assets.sandbox.server",
+        "pandas",
+        "cio_assets_tests.warmed",
+    ]
 )
 
 

@@ -61,6 +61,8 @@ class ReadAhead:
         with self._moved:
             self._todo = [name for name in self._todo if name not in tables]
             self._taken.difference_update(tables)
+            for name in tables:
+                self._plans.pop(name, None)
             self._moved.notify_all()
 
     def _take(self, table: str) -> Plan | None:

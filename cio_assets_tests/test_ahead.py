@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from cio_assets import ahead
 from cio_assets.ahead import ReadAhead
 from cio_assets.assets.api import AppApi
-from cio_assets.assets.reading import Wanted
+from cio_assets.assets.read_rows import read_rows
+from cio_assets.assets.reading import Plan, Wanted, plan_stored
 from cio_assets.catalog import TABLES, Table
 from cio_assets.customerio import ServiceUnavailable
+from cio_assets.io_managers import StoredTable, make_warehouse
 from cio_assets.settings import load_settings
+from cio_assets.warehouse import load
 from cio_assets_tests.conftest import environment
+from cio_assets_tests.customerio.http_server import Say, Server
+from cio_assets_tests.warehouse.stage import put
 
 NAMES = ("segments", "snippets", "collections")
 
@@ -87,6 +94,33 @@ def test_what_a_reading_met_is_its_asset_s_unless_it_is_old(
         with pytest.raises(ServiceUnavailable, match="away"):
             api.before_reading(NAMES[0])
     reading.close()
+
+
+def test_what_another_run_loads_after_the_plan_is_not_overwritten_by_it(api: AppApi) -> None:
+    table = TABLES["segment_membership"]
+    with closing(Server()) as server:
+        api.settings = api.settings.model_copy(update={"app_url": server.url, "app_api_key": SecretStr("k")})
+        server.decide = lambda asked: Say(body={"identifiers": [{"cio_id": f"c{asked.target.split('/')[3]}"}]})
+        warehouse = make_warehouse(api.settings)
+        parents = {"segments": StoredTable(warehouse, "segments", ["id"])}
+
+        def read_and_load(plan: Plan) -> int:
+            rows = read_rows(plan, Wanted(), api, lambda *_: None)
+            loaded = plan.load(rows.staged, rows.began, rows.extracted, "")
+            done = load(warehouse, table, rows.staged, loaded.read_at, scope=loaded.scope, reading=loaded.reading)
+            rows.staged.discard()
+            return done.rows_marked_deleted
+
+        put(warehouse, "segments", [{"id": 1}])
+        early = plan_stored(table, Wanted(), api, warehouse, parents)
+        put(warehouse, "segments", [{"id": 1}, {"id": 2}])
+        read_and_load(plan_stored(table, Wanted(), api, warehouse, parents))
+
+        assert read_and_load(early) == 0
+        assert sorted(warehouse.query("SELECT cio_id, _deleted_at FROM segment_membership")) == [
+            ("c1", None),
+            ("c2", None),
+        ]
 
 
 def test_a_table_that_nobody_has_begun_is_its_asset_s(api: AppApi, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def read_rows(plan: Plan, wanted: Wanted, api: AppApi, observer: Observer, *, ah
     slot = " ".join(wanted.partition_keys)
     with (
         api.client() as client,
-        Staging(api.settings.staging_dir, name, inputs, slot=slot, began=api.now()) as staging,
+        Staging(api.settings.staging_dir, name, inputs, slot=slot, began=plan.at) as staging,
     ):
         if ahead and not staging.durable:
             raise Occupied

@@ -51,6 +51,8 @@ class Plan:
     """What will be asked. `read` asks it; `reading`, given what was read, is what the ledger is to know of it."""
 
     table: Table
+    at: datetime
+    """When it was decided: what others load afterwards is newer than what is read by it, whenever that is."""
     asked: Asked
     read: Callable[[AppClient, Staging], Extracted]
     reading: Callable[[Extracted], Reading]
@@ -96,7 +98,7 @@ def plan_reading(
     if table.series:
         return _series(table, wanted, api, ledger, parents, c)
     if table.name in people.TABLES:
-        return _people(people.read_people(table, api, ledger, parents, c))
+        return _people(people.read_people(table, api, ledger, parents, c), c.now)
     if table.variants_repeat and table.endpoint:
         asks = asked.recent_activities(ledger.last(table.name), stored, table.endpoint.page_size or 1, c)
     else:
@@ -112,11 +114,11 @@ def plan_reading(
         units = {unit: marker for unit, marker in asks.reading.units.items() if unit not in gone}
         return replace(asks.reading, units=units)
 
-    return Plan(table, asks, read, reading, (other_side,))
+    return Plan(table, c.now, asks, read, reading, (other_side,))
 
 
-def _people(way: PeopleReading) -> Plan:
-    return Plan(way.table, way.asked, way.read, lambda extracted: extracted.reading or Reading(), way.said)
+def _people(way: PeopleReading, at: datetime) -> Plan:
+    return Plan(way.table, at, way.asked, way.read, lambda extracted: extracted.reading or Reading(), way.said)
 
 
 def _gone(extracted: Extracted) -> set[str]:
@@ -152,7 +154,7 @@ def _deliveries(table: Table, wanted: Wanted, now: Callable[[], datetime], c: Ci
         )
 
     horizon = c.now - timedelta(seconds=WIDEST)
-    return Plan(table, Asked({}), read, reading, (start, end, up_to_now), Replace(start, end, horizon))
+    return Plan(table, c.now, Asked({}), read, reading, (start, end, up_to_now), Replace(start, end, horizon))
 
 
 def _series(
@@ -186,7 +188,7 @@ def _series(
         return Reading(FULL, units=there, forgotten=[name for name, is_gone in keys.items() if is_gone])
 
     # What an earlier run has read of others than are due now is right all the same: it is loaded with the rest.
-    return Plan(table, Asked({}, spared=spared), read, reading, (), None, due)
+    return Plan(table, c.now, Asked({}, spared=spared), read, reading, (), None, due)
 
 
 def _names(unit: SeriesUnit) -> list[str]:

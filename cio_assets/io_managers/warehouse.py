@@ -53,7 +53,10 @@ class ViewOver:
 
 @dataclass(frozen=True)
 class StoredTable:
-    """Input of an asset that reads it when it wants to: in one opening of the warehouse with what else it asks."""
+    """Input of an asset that reads it when it wants to.
+
+    Within `warehouse.attached()` it is read in one opening with what else is asked there.
+    """
 
     warehouse: Warehouse
     name: str

@@ -28,6 +28,9 @@ _BUSY = (
     "unique file handle conflict|same database file with a different configuration).*"
 )
 
+_mine = threading.local()
+"""By place: what this thread has attached, through whichever `Warehouse`."""
+
 _READING_LIMIT = "1GB"
 """Memory that a query over the stored tables may use: texts of a table may be large."""
 
@@ -75,7 +78,6 @@ class Warehouse:
         self._busy_seconds = busy_seconds
         self.kind = kind_of(uri)
         self._data_path = data_path
-        self._mine = threading.local()
         self.label = uri if self.kind == "duckdb" else f"{self.kind}:…"
         # Writers queue here, fairly and briefly: DuckDB's own lock has no queue (dagster-facts.md).
         if self.kind == "duckdb":
@@ -98,7 +100,8 @@ class Warehouse:
         Holds the machine-wide lock, so fetch nothing over the network inside. A block within a block of the same
         thread is of the same connection.
         """
-        outer = getattr(self._mine, "connection", None)
+        mine, place = _mine.__dict__, f"{self.uri} {self.schema}"
+        outer = mine.get(place)
         if outer is not None and connection in (None, outer):
             yield outer
             return
@@ -107,10 +110,10 @@ class Warehouse:
             stack.enter_context(self._locked())
             try:
                 self._attach(con)
-                self._mine.connection = con
+                mine[place] = con
                 yield con
             finally:
-                self._mine.connection = None
+                mine.pop(place, None)
                 _detach(con)
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -143,7 +144,8 @@ def _load(warehouse: Warehouse, table: Table, staged: Staged, how: _How, memory_
                 ledger.write(warehouse, con, table.name, how.reading, how.synced_at)
             found = facts.measure(warehouse, con, table, f"{STAGE}.staged", live_before)
         (slice_rows,) = _one(con, f"SELECT count(*) FROM {STAGE}.staged")
-        con.execute(f"DETACH {STAGE}")
+        with suppress(duckdb.Error):  # it is written to its file once more, for nobody: the disk may be full
+            con.execute(f"DETACH {STAGE}")
     return LoadResult(found.live, slice_rows, marked, found.rows_with_unknown_fields, found)
 
 

@@ -115,6 +115,16 @@ def test_an_input_that_is_read_when_it_is_wanted(duck: Warehouse) -> None:
         StoredTable(duck, "orders", schema="mart").read()
 
 
+def test_it_is_read_within_an_opening_by_another_warehouse_object(duck: Warehouse, tmp_path: Path) -> None:
+    replace_table(duck, "mart", "orders", FRAME)
+    same = Warehouse(duck.uri, duck.schema, scratch=tmp_path / "staging")
+    with same.transaction() as con:
+        con.execute("DELETE FROM mart.orders WHERE orders = 3")
+        assert StoredTable(duck, "orders", ["email"], schema="mart").read().to_pydict() == {
+            "email": ["bob@example.com"]
+        }
+
+
 def test_a_table_is_replaced_not_added_to(duck: Warehouse) -> None:
     for rows in (FRAME, FRAME.head(1), FRAME.rename(columns={"orders": "purchases"}), FRAME.head(0)):
 

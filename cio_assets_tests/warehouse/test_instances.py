@@ -90,7 +90,11 @@ def _leave(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE TABLE memory.main.left_here AS SELECT 1")
 
 
-@pytest.mark.parametrize("use", [_fail, _spill, _attach, _leave])
+def _leave_a_view(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("CREATE VIEW memory.main.left_here AS SELECT 1")
+
+
+@pytest.mark.parametrize("use", [_fail, _spill, _attach, _leave, _leave_a_view])
 def test_what_is_not_as_good_as_new_is_not_used_again(tmp_path: Path, made: list, use: Callable[[Any], None]) -> None:
     with suppress(duckdb.InvalidInputException), instance(tmp_path, "32MB", keep=True) as con:
         use(con)
@@ -98,6 +102,23 @@ def test_what_is_not_as_good_as_new_is_not_used_again(tmp_path: Path, made: list
         con.execute("SELECT 1")
     assert len(made) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_set_for_all_of_an_instance_is_set_back(tmp_path: Path, made: list) -> None:
+    for _ in range(2):
+        with instance(tmp_path, "32MB", keep=True) as con:
+            found = con.execute("SELECT current_setting('threads'), current_setting('preserve_insertion_order')")
+            assert found.fetchall() == [(1, False)]
+            con.execute("SET threads = 2; SET preserve_insertion_order = true")
+    assert len(made) == 1
+
+
+def test_one_that_died_idle_is_replaced(tmp_path: Path, made: list) -> None:
+    for _ in range(2):
+        with instance(tmp_path, "32MB", keep=True) as con:
+            con.execute("SELECT 1")
+        made[0].close()
+    assert len(made) == 2
 
 
 def test_what_may_not_be_kept_is_not(tmp_path: Path, made: list) -> None:

@@ -15,7 +15,7 @@ import pytest
 from cio_assets.catalog import TABLES
 from cio_assets.warehouse import Warehouse, WarehouseError, load
 from cio_assets_tests.warehouse.killed_loads import ROWS
-from cio_assets_tests.warehouse.stage import MONDAY, TUESDAY, clean, put, stage
+from cio_assets_tests.warehouse.stage import MONDAY, TUESDAY, clean, put, python, stage
 
 OLD = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]
 NEW = [{"id": 1, "name": "ONE"}, {"id": 3, "name": "three"}]
@@ -125,6 +125,35 @@ def test_a_reader_beside_a_writer_sees_one_state(duck: Warehouse) -> None:
 
     assert seen
     assert all(len(state) == 1 and state[0][1] == 500 for state in seen)
+
+
+FULL_BEHIND_THE_COMMIT = """
+    import importlib, resource, signal, sys
+    from pathlib import Path
+    from cio_assets.warehouse import Warehouse
+    from cio_assets_tests.warehouse.stage import MONDAY, TUESDAY, put
+
+    loading = importlib.import_module("cio_assets.warehouse.load")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    folder, ask = Path(sys.argv[1]), loading._one
+    warehouse = Warehouse(str(folder / "w.duckdb"), "customerio", scratch=folder / "staging")
+
+    def no_file_may_grow(con, sql, *parameters):
+        answer = ask(con, sql, *parameters)
+        if sql.endswith("_cio_stage.staged"):  # the last question of a load, behind its commit
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        return answer
+
+    put(warehouse, "segments", [{"id": 1}], at=MONDAY)
+    loading._one = no_file_may_grow
+    print(put(warehouse, "segments", [{"id": 1}, {"id": 2}], at=TUESDAY).rows_in_table)
+"""
+
+
+def test_a_disk_that_is_full_behind_the_commit_fails_nothing(tmp_path: Path) -> None:
+    done = python(FULL_BEHIND_THE_COMMIT, str(tmp_path))
+
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr[-2000:]
 
 
 def test_a_killed_load_leaves_a_complete_state(tmp_path: Path) -> None:
